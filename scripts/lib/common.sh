@@ -22,7 +22,10 @@
 #     has COMMAND               true if there is such a command
 #     run COMMAND…              shows a command and runs it
 #     as_root COMMAND…          runs it as root: directly, through sudo, or dies naming the command to run by hand
-#     need_packages PACKAGE…    installs the Debian packages that are missing; free when none is
+#     need_packages PACKAGE…    installs the Debian packages that are missing; free when none is; NAME=VERSION
+#                               asks for that version. On a system without apt, or without root, it dies with the list;
+#                               INTERMISSION_NO_INSTALL=1 makes it believe that everything is there
+#     apt_offers PKG VERSION    true if that version of a package can be installed
 #     need_commands CMD:PKG…    the same for commands that may just as well come from somewhere else than PKG
 #     need_rust                 cargo and rustc of at least Cargo.toml's rust-version
 #     version_at_least A B      true if version A is B or later
@@ -81,22 +84,25 @@ as_root() {
 
 _missing_packages() {
     local package known
-    known=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" 2>/dev/null) || true
+    known=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n${db:Status-Status} ${Package}=${Version}\n' \
+        "${@%%=*}" 2>/dev/null) || true
     for package; do
-        grep -qxF "$package installed" <<<"$known" || printf '%s\n' "$package"
+        grep -qxF "installed $package" <<<"$known" || printf '%s\n' "$package"
     done
 }
 
 # Lists of packages are fetched at most once, also when one script calls another.
 _apt_update() {
     [[ -z ${INTERMISSION_APT_UPDATED:-} ]] || return 0
-    as_root apt-get -qq -o Acquire::Retries=3 update
+    as_root apt-get -qq -o Acquire::Retries=3 update >&2 || die "apt-get could not update its lists"
     export INTERMISSION_APT_UPDATED=1
 }
 
 need_packages() {
+    [[ -z ${INTERMISSION_NO_INSTALL:-} ]] || return 0
     if ! has dpkg-query || ! has apt-get; then
-        die "this is not Debian or Ubuntu, so nothing is installed by itself. Needed, by Debian's names:" "$*"
+        die "this is not Debian or Ubuntu, so nothing is installed by itself. Needed, by Debian's names:" "$*" \
+            "When they are there, set INTERMISSION_NO_INSTALL=1 and run this again."
     fi
     local missing
     mapfile -t missing < <(_missing_packages "$@")
@@ -104,7 +110,13 @@ need_packages() {
     say "Installing ${missing[*]}"
     _apt_update
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 \
-        --no-install-recommends install "${missing[@]}" >&2
+        --no-install-recommends install "${missing[@]}" >&2 || die "apt-get could not install ${missing[*]}"
+}
+
+# Lists that are there are trusted, as they are when the package in question is already installed in another version.
+apt_offers() {
+    [[ -n $(apt-cache madison "$1" 2>/dev/null) ]] || _apt_update
+    apt-cache madison "$1" 2>/dev/null | cut -d '|' -f 2 | grep -qxF " $2 "
 }
 
 need_commands() {
