@@ -1,0 +1,178 @@
+"""Compares the two restarts of the demo: what the clients saw, and what came to the application and its database.
+
+    report.py ACCESS_LOG WITHOUT WITH
+
+ACCESS_LOG is nginx's; the other two are folders, one for each restart, with
+
+    load.out      what httperf printed: each request with its head, each answer with its head, and the summary
+    arrivals.log  the application's: `release number method path`, for each request that came to it
+    shop.db       its database
+    pause         when the pause had begun and when its end was asked for, in seconds; only in WITH
+
+Prints the table and exits 0 if nothing went wrong with intermission; otherwise says what did, and exits 1.
+"""
+
+import collections
+import dataclasses
+import itertools
+import pathlib
+import re
+import sqlite3
+import sys
+
+# Two requests that reach different workers of nginx within this time have no order that could be told from outside.
+SAME_MOMENT_SECONDS = 0.005
+
+
+@dataclasses.dataclass
+class Restart:
+    sent: list  # the refs of all requests, in the order in which they were sent
+    orders: set  # those of them that are a POST
+    answered: set  # those that were answered 200
+    slowest_ms: float
+    reached: dict  # ref -> when it reached nginx
+    arrived: list  # refs in the order in which they came to the application
+    stored: collections.Counter  # ref -> how often it is in the database
+    held: list  # refs that came while the application was paused
+
+    @classmethod
+    def read(cls, access_log, folder):
+        load = (folder / "load.out").read_text()
+        requests = re.findall(r"^SH(\d+):(GET|POST) \S*\bref=(\d+) HTTP", load, re.M)
+        answers = dict(re.findall(r"^RH(\d+):HTTP/1\.1 (\d+)", load, re.M))
+        slowest = re.search(r"^Connection time \[ms\]: min \S+ avg \S+ max (\S+)", load, re.M)
+        sent = [ref for _, _, ref in requests]
+        reached = {ref: when for ref, when in read_access_log(access_log).items() if ref in set(sent)}
+        return cls(
+            sent=sent,
+            orders={ref for _, method, ref in requests if method == "POST"},
+            answered={ref for call, _, ref in requests if answers.get(call) == "200"},
+            slowest_ms=float(slowest[1]),
+            reached=reached,
+            arrived=read_arrivals(folder / "arrivals.log"),
+            stored=read_database(folder / "shop.db"),
+            held=held(sent, reached, folder / "pause"),
+        )
+
+    @property
+    def failed(self):
+        return len(self.sent) - len(self.answered)
+
+    @property
+    def orders_answered(self):
+        return self.orders & self.answered
+
+    @property
+    def orders_stored_once(self):
+        return [ref for ref in self.orders_answered if self.stored[ref] == 1]
+
+    @property
+    def orders_stored_though_failed(self):
+        return [ref for ref in self.orders - self.answered if self.stored[ref]]
+
+    @property
+    def orders_stored_twice(self):
+        return [ref for ref, times in self.stored.items() if times > 1]
+
+    @property
+    def arrived_twice(self):
+        return [ref for ref, times in collections.Counter(self.arrived).items() if times > 1]
+
+    @property
+    def overtaken(self):
+        """Held requests that another one overtook which was sent later, and had reached nginx later as well."""
+        arrival = {ref: place for place, ref in enumerate(self.arrived)}
+        late = {ref: self.reached[ref] + SAME_MOMENT_SECONDS for ref in self.held}
+        place_sent = {ref: place for place, ref in enumerate(self.sent)}
+        return [
+            (ref, other)
+            for ref in self.held
+            if ref in arrival
+            for other in itertools.islice(self.sent, place_sent[ref] + 1, None)
+            if arrival.get(other, arrival[ref]) < arrival[ref] and self.reached[other] > late[ref]
+        ]
+
+    def complaints(self):
+        found = {
+            "requests failed": self.failed,
+            "orders were answered 200 and are not in the database exactly once": len(self.orders_answered)
+            - len(self.orders_stored_once),
+            "orders are in the database more than once": len(self.orders_stored_twice),
+            "orders are in the database though they failed": len(self.orders_stored_though_failed),
+            "requests came to the application more than once": len(self.arrived_twice),
+            "times a held request was overtaken": len(self.overtaken),
+        }
+        complaints = [f"{number} {what}" for what, number in found.items() if number]
+        if not self.held:
+            complaints.append("no request came while the application was paused")
+        return complaints
+
+
+def read_access_log(path):
+    """When each request reached nginx, by its ref."""
+    reached = {}
+    for line in path.read_text().splitlines():
+        ended, took, _, uri = line.split(" ", 3)
+        if ref := re.search(r"\bref=(\d+)$", uri):
+            reached[ref[1]] = float(ended) - float(took)
+    return reached
+
+
+def read_arrivals(path):
+    arrivals = []
+    for line in path.read_text().splitlines():
+        release, number, _, target = line.split(" ", 3)
+        if ref := re.search(r"\bref=(\d+)$", target):
+            arrivals.append((int(release), int(number), ref[1]))
+    return [ref for _, _, ref in sorted(arrivals)]
+
+
+def read_database(path):
+    with sqlite3.connect(path) as database:
+        return collections.Counter(ref for (ref,) in database.execute("SELECT ref FROM orders WHERE ref GLOB '[0-9]*'"))
+
+
+def held(sent, reached, pause):
+    if not pause.exists():
+        return []
+    begun, ended = map(float, pause.read_text().split())
+    return [ref for ref in sent if begun <= reached.get(ref, 0) <= ended]
+
+
+def order_kept(restart):
+    if not restart.held:
+        return "n/a"
+    return f"no, {len(restart.overtaken)} overtaken" if restart.overtaken else "yes"
+
+
+def table(without, with_it):
+    rows = [("", "without intermission", "with intermission")]
+    for title, cell in (
+        ("requests", lambda r: len(r.sent)),
+        ("failed requests", lambda r: r.failed),
+        ("slowest request", lambda r: f"{r.slowest_ms / 1000:.2f} s"),
+        ("requests held", lambda r: len(r.held)),
+        ("order kept", order_kept),
+        ("orders (POST) answered 200", lambda r: len(r.orders_answered)),
+        ("of these in the database exactly once", lambda r: len(r.orders_stored_once)),
+        ("orders that failed for the client, but are in the database", lambda r: len(r.orders_stored_though_failed)),
+    ):
+        rows.append((title, str(cell(without)), str(cell(with_it))))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    rule = f"| {'-' * widths[0]} | {'-' * (widths[1] - 1)}: | {'-' * (widths[2] - 1)}: |"
+    lines = [f"| {a:<{widths[0]}} | {b:>{widths[1]}} | {c:>{widths[2]}} |" for a, b, c in rows]
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def main():
+    access_log, *folders = map(pathlib.Path, sys.argv[1:])
+    without, with_it = (Restart.read(access_log, folder) for folder in folders)
+    print(table(without, with_it))
+    complaints = with_it.complaints()
+    for complaint in complaints:
+        print(f"With intermission, {complaint}.", file=sys.stderr)
+    sys.exit(bool(complaints))
+
+
+if __name__ == "__main__":
+    main()
