@@ -1,0 +1,301 @@
+package Intermission::Test;
+
+# One test: a temporary folder, ports of its own, an nginx with the module, an origin behind it.
+#
+#     use Test::More;
+#     use FindBin qw($Bin);
+#     use lib "$Bin/lib";
+#     use Intermission::Test;
+#
+#     my $t = Intermission::Test->new(workers => 4);
+#     $t->origin('/slow' => { wait => 1 });
+#     $t->start(<<'EOF');
+#         server {
+#             listen 127.0.0.1:%%PORT_80%% reuseport;
+#             intermission on;
+#             location / { proxy_pass http://%%ORIGIN%%; }
+#             location /intermission/ { intermission_control; }
+#         }
+#     EOF
+#     $t->enable;
+#     my $client = $t->hold(GET => '/page');
+#     ...
+#     $t->finish;
+#
+# What is given to `start` is the inside of the http block. In it and in all files,
+#     %%PORT_n%%    is a free port, the same for the same n,
+#     %%ORIGIN%%    the address and port of the origin,
+#     %%FOLDER%%    the temporary folder.
+#
+# `finish` stops nginx and fails on every line of its error log that reports an accident, unless
+# `expect_accident` announced it. Environment:
+#     INTERMISSION_NGINX         the nginx to test, "nginx" if not set
+#     INTERMISSION_MODULE        the module, target/modules/… if not set; empty to go without
+#     INTERMISSION_TIME_LIMIT    seconds that a single wait may take
+#     INTERMISSION_KEEP          leave the folder behind, and say where it is
+
+use strict;
+use warnings;
+
+use Carp qw(croak);
+use Cwd qw(abs_path);
+use Exporter qw(import);
+use File::Basename qw(dirname);
+use File::Temp qw(tempdir);
+use Test::More;
+
+use Intermission::Test::Client;
+use Intermission::Test::HTTP2;
+use Intermission::Test::Origin;
+use Intermission::Test::Ports qw(take_port);
+use Intermission::Test::Server;
+use Intermission::Test::Wait qw(wait_for TIME_LIMIT);
+
+our @EXPORT = qw(wait_for);
+our @CARP_NOT = map {"Intermission::Test::$_"} qw(Client HTTP2 Origin Server Wait);
+
+use constant WHOLE_TEST_LIMIT => 15 * TIME_LIMIT;
+use constant ROOT => abs_path(dirname(__FILE__) . '/../../..');
+use constant MODULE => ROOT . '/target/modules/ngx_http_intermission_module.so';
+
+my @running;
+
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
+$SIG{ALRM} = sub { die 'the whole test took more than ' . WHOLE_TEST_LIMIT . " s\n" };
+alarm WHOLE_TEST_LIMIT;
+
+# What has not been finished, because the test died, ends here.
+END {
+    my $status = $?;
+    for my $t (@running) {
+        $t->{server}->terminate if $t->{server};
+        $_->stop for grep {defined} $t->{origin};
+        diag $t->{server}->output if $status && $t->{server};
+    }
+    $? = $status;
+}
+
+# new(workers => 1, connections => 1024, main => 'directives outside of http')
+sub new {
+    my ($class, %self) = @_;
+    my $folder = tempdir('intermission-XXXXXX', TMPDIR => 1, CLEANUP => !$ENV{INTERMISSION_KEEP});
+    chmod 0755, $folder;    # workers do not run as the user who started the test
+    diag "folder: $folder" if $ENV{INTERMISSION_KEEP};
+
+    my $self = bless {
+        workers => 1,
+        connections => 1024,
+        main => '',
+        %self,
+        folder => $folder,
+        expected => [],
+    }, $class;
+    $self->{server} = Intermission::Test::Server->new(
+        binary => $ENV{INTERMISSION_NGINX} || 'nginx',
+        folder => $folder,
+        workers => $self->{workers},
+    );
+    push @running, $self;
+    return $self;
+}
+
+sub folder { $_[0]{folder} }
+sub server { $_[0]{server} }
+
+sub port {
+    my ($self, $name) = @_;
+    return $self->{ports}{ $name // 80 } //= take_port();
+}
+
+# Configuration
+
+sub expand {
+    my ($self, $text) = @_;
+    $text =~ s/%%PORT_(\w+)%%/$self->port($1)/ge;
+    $text =~ s/%%ORIGIN%%/'127.0.0.1:' . $self->port('ORIGIN')/ge;
+    $text =~ s/%%FOLDER%%/$self->{folder}/g;
+    return $text;
+}
+
+sub write_file {
+    my ($self, $name, $text) = @_;
+    my $file = "$self->{folder}/$name";
+    mkdir dirname($file);
+    open my $handle, '>', $file or croak "$file: $!";
+    print {$handle} $self->expand($text);
+    close $handle or croak "$file: $!";
+    return $file;
+}
+
+sub configure {
+    my ($self, $http, $file) = @_;
+    my $load = join '', map {"load_module $_;\n"} module_file();
+    my $folder = $self->{folder};
+    my $temp = join "\n    ",
+        map {"${_}_temp_path $folder/${_}_temp;"} qw(client_body proxy fastcgi uwsgi scgi);
+    $self->write_file($file // 'nginx.conf', <<"END");
+${load}daemon off;
+pid $folder/nginx.pid;
+error_log $folder/error.log ${\ ($self->{log_level} // 'notice')};
+worker_processes $self->{workers};
+$self->{main}
+events { worker_connections $self->{connections}; }
+http {
+    $temp
+    log_format test '\$status \$request_method \$request_uri';
+    access_log $folder/access.log test;
+    default_type text/plain;
+$http
+}
+END
+    return $self;
+}
+
+sub module_file {
+    my $file = $ENV{INTERMISSION_MODULE} // MODULE;
+    return if $file eq '';
+    -e $file or croak "there is no module at $file: build it first (scripts/build)";
+    return abs_path($file);
+}
+
+# nginx -t on this inside of the http block: whether it succeeds, and what it says.
+sub check {
+    my ($self, $http) = @_;
+    $self->configure($http, 'check.conf');
+    return $self->{server}->check('check.conf');
+}
+
+# Running
+
+sub start {
+    my ($self, $http) = @_;
+    $self->configure($http);
+    $self->{server}->start;
+    return $self;
+}
+
+sub reload {
+    my ($self, $http) = @_;
+    $self->configure($http) if defined $http;
+    $self->{server}->reload;
+}
+
+# The origin, started at the first call; what it answers to a path can be given.
+sub origin {
+    my ($self, %answers) = @_;
+    return $self->{origin} //= Intermission::Test::Origin->new(
+        port => $self->port('ORIGIN'), answers => \%answers);
+}
+
+# Clients
+
+sub client {
+    my ($self, %to) = @_;
+    return Intermission::Test::Client->new(port => $self->port, %to);
+}
+
+sub http2 {
+    my ($self, %to) = @_;
+    return Intermission::Test::HTTP2->new(port => $self->port, %to);
+}
+
+# One request on a connection of its own, and its response.
+sub request {
+    my ($self, $method, $uri, %with) = @_;
+    my @headers = (@{ $with{headers} // [] }, 'Connection: close');
+    return $self->client->request($method, $uri, %with, headers => \@headers)->response;
+}
+
+sub get {
+    my ($self, $uri, %with) = @_;
+    return $self->request('GET', $uri, %with);
+}
+
+sub post {
+    my ($self, $uri, $body, %with) = @_;
+    return $self->request('POST', $uri, %with, body => $body);
+}
+
+# Sends a request and waits until it is held. Called one after the other, the requests come to the
+# gate in this order. `app` is the app that it belongs to, `client` the connection to use.
+sub hold {
+    my ($self, $method, $uri, %with) = @_;
+    my ($app, $client) = delete @with{qw(app client)};
+    my $held = $self->status($app)->{held};
+    $client //= $self->client;
+    $client->request($method, $uri, %with);
+    $self->wait_held($held + 1, $app);
+    return $client;
+}
+
+sub wait_held {
+    my ($self, $count, $app) = @_;
+    my $held = 'unknown';
+    eval { wait_for { ($held = $self->status($app)->{held}) == $count } 'it' }
+        or croak "gave up waiting for $count held requests, there are $held";
+    return $count;
+}
+
+# The control location: at /intermission/ unless the test says otherwise.
+
+sub control {
+    my ($self, $call, %arguments) = @_;
+    my @given = grep { defined $arguments{$_} } sort keys %arguments;
+    my $query = join '&', map {"$_=$arguments{$_}"} @given;
+    return $self->get("/intermission/$call" . (@given ? "?$query" : ''));
+}
+
+sub enable {
+    my ($self, $app) = @_;
+    return $self->must('enable', app => $app);
+}
+
+sub disable {
+    my ($self, $app) = @_;
+    return $self->must('disable', app => $app);
+}
+
+sub status {
+    my ($self, $app) = @_;
+    return $self->must('status', app => $app, format => 'json')->json;
+}
+
+sub must {
+    my ($self, $call, %arguments) = @_;
+    my $response = $self->control($call, %arguments);
+    croak "$call: ${\ $response->status} ${\ $response->body}" if $response->status != 200;
+    return $response;
+}
+
+# The end
+
+# Announces lines of the error log that would otherwise fail the test.
+sub expect_accident {
+    my ($self, @patterns) = @_;
+    push @{ $self->{expected} }, @patterns;
+}
+
+# Stops nginx, as gently as it can be done, and looks for accidents in its log.
+sub stop {
+    my ($self) = @_;
+    Intermission::Test::Client->close_all;
+    ok $self->{server}->quit, 'nginx ends gracefully';
+    $self->{origin}->stop if $self->{origin};
+    my @accidents = grep { !$self->is_expected($_) } $self->{server}->accidents;
+    is_deeply \@accidents, [], 'no accidents in the error log';
+    @running = grep { $_ != $self } @running;
+    return;
+}
+
+sub is_expected {
+    my ($self, $line) = @_;
+    return scalar grep { $line =~ $_ } @{ $self->{expected} };
+}
+
+sub finish {
+    my ($self) = @_;
+    $self->stop;
+    done_testing;
+}
+
+1;

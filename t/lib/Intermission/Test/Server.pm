@@ -1,0 +1,165 @@
+package Intermission::Test::Server;
+
+# An nginx in the foreground, as a child of the test: started, reloaded, stopped, and looked at
+# through its logs and its workers. It never outlives the test.
+
+use strict;
+use warnings;
+
+use Carp qw(croak);
+use POSIX qw(WNOHANG);
+
+use Intermission::Test::Wait qw(wait_for TIME_LIMIT);
+
+# new(binary => 'nginx', folder => '/tmp/…', workers => 1)
+sub new {
+    my ($class, %self) = @_;
+    return bless {%self}, $class;
+}
+
+sub command {
+    my ($self, $configuration) = @_;
+    my $folder = $self->{folder};
+    return (
+        $self->{binary},
+        '-p' => "$folder/",
+        '-c' => "$folder/$configuration",
+        '-e' => "$folder/error.log",
+    );
+}
+
+# nginx -t: whether it succeeds, and what it says.
+sub check {
+    my ($self, $configuration) = @_;
+    my $pid = open my $output, '-|' // croak "fork: $!";
+    if (!$pid) {
+        open STDERR, '>&', \*STDOUT;
+        my @command = $self->command($configuration);
+        s/error\.log$/check.log/ for @command;
+        exec @command, '-t' or POSIX::_exit(127);
+    }
+    my $said = join '', <$output>;
+    return (close $output, $said);
+}
+
+sub start {
+    my ($self) = @_;
+    my $pid = fork // croak "fork: $!";
+    if (!$pid) {
+        open STDERR, '>>', "$self->{folder}/stderr.log";
+        open STDOUT, '>&', \*STDERR;
+        exec $self->command('nginx.conf') or POSIX::_exit(127);
+    }
+    $self->{pid} = $pid;
+    wait_for { $self->is_over || $self->is_up } 'nginx to start';
+    croak "nginx did not start:\n", $self->output if $self->is_over;
+    return $self;
+}
+
+# The master listens before it writes its pid, and starts its workers after that.
+sub is_up {
+    my ($self) = @_;
+    return -s "$self->{folder}/nginx.pid" && $self->workers == $self->{workers};
+}
+
+# Whether the master has ended; it is reaped here.
+sub is_over {
+    my ($self) = @_;
+    return 1 if !$self->{pid};
+    return 0 if waitpid($self->{pid}, WNOHANG) == 0;
+    $self->{exit_status} = $?;
+    delete $self->{pid};
+    return 1;
+}
+
+sub signal {
+    my ($self, $signal) = @_;
+    kill $signal, $self->{pid} if $self->{pid};
+}
+
+# Reloads and waits until the new workers run and the old ones take no new connection.
+sub reload {
+    my ($self) = @_;
+    my @old = $self->workers;
+    $self->signal('HUP');
+    wait_for {
+        my $log = $self->log;
+        my @left = grep { $log =~ /\b$_#\d+: (?:gracefully shutting down|exiting)/ } @old;
+        @left == @old;
+    } 'the old workers to go';
+    return;
+}
+
+# Graceful: true if nginx ended in time and without an error.
+sub quit {
+    my ($self) = @_;
+    return 1 if $self->is_over;
+    $self->signal('QUIT');
+    my $ended = eval { wait_for { $self->is_over } 'nginx to quit' };
+    $self->terminate;
+    return $ended && !$self->{exit_status};
+}
+
+# At once, by all means.
+sub terminate {
+    my ($self) = @_;
+    return if $self->is_over;
+    my @workers = $self->workers;
+    $self->signal('TERM');
+    return if eval { wait_for { $self->is_over } 'nginx to end', 5 };
+    $self->signal('KILL');
+    kill 'KILL', @workers;
+    waitpid delete $self->{pid}, 0;
+    return;
+}
+
+# The workers that run now, those of an earlier configuration included, oldest first.
+sub workers {
+    my ($self) = @_;
+    my @workers = grep { command_of($_) =~ /worker process/ } children_of($self->{pid});
+    @workers = sort { $a <=> $b } @workers;
+    return @workers;
+}
+
+sub children_of {
+    my ($parent) = @_;
+    return grep { (parent_of($_) // 0) == $parent } map {m{(\d+)}} glob '/proc/[0-9]*';
+}
+
+sub parent_of {
+    my ($pid) = @_;
+    return slurp("/proc/$pid/stat") =~ /^\d+ \(.*\) \S (\d+)/s ? $1 : undef;
+}
+
+sub command_of { slurp("/proc/$_[0]/cmdline") }
+
+# What a process has cost so far: clock ticks of CPU time, and how often it woke up.
+sub cost_of {
+    my ($pid) = @_;
+    my ($user, $system) = (split ' ', slurp("/proc/$pid/stat") =~ s/^.*\) //sr)[ 11, 12 ];
+    my ($wakes) = slurp("/proc/$pid/status") =~ /^voluntary_ctxt_switches:\s*(\d+)/m;
+    return ($user + $system, $wakes);
+}
+
+# Logs
+
+sub log { slurp("$_[0]{folder}/error.log") }
+sub access_log { slurp("$_[0]{folder}/access.log") }
+sub output { slurp("$_[0]{folder}/stderr.log") . $_[0]->log }
+
+# The lines that no healthy run has.
+sub accidents {
+    my ($self) = @_;
+    return grep {
+        /\[(?:alert|crit|emerg)\]/ || /exited on signal/ || /panicked|Sanitizer|runtime error/
+    } split /\n/, $self->output;
+}
+
+sub slurp {
+    my ($file) = @_;
+    open my $handle, '<', $file or return '';
+    local $/;
+    return scalar(<$handle>) // '';
+}
+
+1;
