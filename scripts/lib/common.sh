@@ -110,7 +110,7 @@ need_packages() {
     say "Installing ${missing[*]}"
     _apt_update
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 \
-        --no-install-recommends install "${missing[@]}" >&2 || die "apt-get could not install ${missing[*]}"
+        --no-install-recommends install "${missing[@]}" >/dev/null || die "apt-get could not install ${missing[*]}"
 }
 
 # Lists that are there are trusted, as they are when the package in question is already installed in another version.
