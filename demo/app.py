@@ -52,11 +52,10 @@ class Shop:
         names = ("id", "ref", "customer", "amount")
         return [dict(zip(names, row)) for row in self.database.execute(self.statements["latest"])]
 
-    async def place(self, form):
-        order = (form["ref"], form.get("customer", "unknown"), float(form.get("amount", 0)))
-        number = self.database.execute(self.statements["place"], order).lastrowid
+    async def place(self, ref, customer, amount):
+        number = self.database.execute(self.statements["place"], (ref, customer, amount)).lastrowid
         await asyncio.sleep(PAYMENT_SECONDS)
-        return {"order": number, "ref": form["ref"]}
+        return {"order": number, "ref": ref}
 
 
 class Server:
@@ -101,9 +100,11 @@ class Server:
         if method != "POST":
             return "405 Method Not Allowed", {"error": "GET or POST"}
         form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
-        if "ref" not in form:
-            return "400 Bad Request", {"error": "an order needs a ref"}
-        return "200 OK", await self.shop.place(form)
+        try:
+            order = (form["ref"], form.get("customer", "unknown"), float(form.get("amount", 0)))
+        except (KeyError, ValueError):
+            return "400 Bad Request", {"error": "an order has a ref, and its amount is a number"}
+        return "200 OK", await self.shop.place(*order)
 
 
 def response(status, answer, keep):
