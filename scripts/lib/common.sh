@@ -138,7 +138,7 @@ need_rust() {
     if ! has cargo && ! has rustc && has apt-cache; then
         _apt_update
         found=$(apt-cache policy rustc 2>/dev/null | sed -n 's/^ *Candidate: *//p')
-        [[ -z $found || $found == '(none)' ]] || ! version_at_least "$found" "$wanted" || need_packages cargo rustc
+        [[ -z $found || $found == '(none)' ]] || ! version_at_least "$found" "$wanted" || need_packages ca-certificates cargo rustc
     fi
     if ! has cargo || ! has rustc; then
         die "Rust $wanted or later is needed, and this system's packages do not have it." \
