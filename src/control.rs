@@ -1,0 +1,82 @@
+//! The language of the control location: calls, their arguments, and what is answered.
+//!
+//! Nothing in here knows nginx, so all of it can be tested, and attacked, by itself.
+
+pub mod args;
+pub mod report;
+#[cfg(test)]
+mod tests;
+pub mod values;
+
+/// What is asked for, by the last segment of the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Status,
+    Enable,
+    Disable,
+}
+
+/// The calls there are, for the error that lists them.
+pub const CALLS: &str = "status, enable, disable";
+
+impl Call {
+    pub fn of_path(path: &[u8]) -> Option<Self> {
+        let name = path.rsplit(|byte| *byte == b'/').next()?;
+        match name {
+            b"status" => Some(Self::Status),
+            b"enable" => Some(Self::Enable),
+            b"disable" => Some(Self::Disable),
+            _ => None,
+        }
+    }
+
+    /// The methods that the call answers to, as `Allow` lists them.
+    pub fn methods(self) -> &'static str {
+        match self {
+            Self::Status => "GET, HEAD",
+            Self::Enable | Self::Disable => "GET, POST, PUT",
+        }
+    }
+
+    pub fn allows(self, method: &[u8]) -> bool {
+        self.methods().split(", ").any(|allowed| allowed.as_bytes() == method)
+    }
+
+    /// The arguments that the call knows, besides those that all know.
+    pub fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Status | Self::Enable | Self::Disable => &[],
+        }
+    }
+}
+
+/// The state a call left, in the words of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    Enabled,
+    AlreadyEnabled,
+    Disabled,
+    AlreadyDisabled,
+}
+
+impl Done {
+    pub fn line(self) -> &'static str {
+        match self {
+            Self::Enabled => "Pause enabled.",
+            Self::AlreadyEnabled => "Pause already enabled.",
+            Self::Disabled => "Pause disabled.",
+            Self::AlreadyDisabled => "Pause already disabled.",
+        }
+    }
+}
+
+/// Whether a browser makes the request on behalf of another site than the one it is sent to.
+pub fn is_cross_site(fetch_site: Option<&[u8]>, origin: Option<&[u8]>, host: &[u8]) -> bool {
+    let foreign_fetch = fetch_site.is_some_and(|site| site != b"same-origin" && site != b"none");
+    let foreign_origin = origin.is_some_and(|origin| origin_host(origin) != Some(host));
+    foreign_fetch || foreign_origin
+}
+
+fn origin_host(origin: &[u8]) -> Option<&[u8]> {
+    origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"))
+}

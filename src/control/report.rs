@@ -1,0 +1,95 @@
+//! What a call answers: the state of apps, as text and as JSON.
+
+use std::fmt::Write;
+
+use crate::gate::State;
+use crate::gate::totals::Totals;
+
+/// An app as `status` shows it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub app: Vec<u8>,
+    pub state: State,
+    pub held: u32,
+    pub in_flight: u32,
+    pub upgraded: u32,
+    pub oldest_wait_ms: u64,
+    /// When the state last changed, as RFC 3339 writes it; `None` if it never did.
+    pub since: Option<String>,
+    /// When the pause ends by itself.
+    pub resumes_at: Option<String>,
+    pub totals: Totals,
+}
+
+impl Report {
+    pub fn text(&self) -> String {
+        let mut lines = format!(
+            "app: {}\nstate: {}\nheld: {}\nin_flight: {}\nupgraded: {}\noldest_wait_ms: {}\n\
+             since: {}\nresumes_at: {}\n",
+            one_line(&self.app),
+            self.state.name(),
+            self.held,
+            self.in_flight,
+            self.upgraded,
+            self.oldest_wait_ms,
+            self.since.as_deref().unwrap_or("-"),
+            self.resumes_at.as_deref().unwrap_or("-"),
+        );
+        for (name, total) in totals(&self.totals) {
+            let _ = writeln!(lines, "total_{name}: {total}");
+        }
+        lines
+    }
+
+    pub fn json(&self) -> String {
+        let time = |at: &Option<String>| at.as_deref().map_or_else(|| "null".to_owned(), quoted);
+        let totals = totals(&self.totals).map(|(name, total)| format!("\"{name}\":{total}"));
+        format!(
+            "{{\"app\":{},\"state\":\"{}\",\"held\":{},\"in_flight\":{},\"upgraded\":{},\
+             \"oldest_wait_ms\":{},\"since\":{},\"resumes_at\":{},\"totals\":{{{}}}}}",
+            quoted(&String::from_utf8_lossy(&self.app)),
+            self.state.name(),
+            self.held,
+            self.in_flight,
+            self.upgraded,
+            self.oldest_wait_ms,
+            time(&self.since),
+            time(&self.resumes_at),
+            totals.join(","),
+        )
+    }
+}
+
+fn totals(totals: &Totals) -> [(&'static str, u64); 6] {
+    [
+        ("held", totals.held),
+        ("released", totals.released),
+        ("timed_out", totals.timed_out),
+        ("aborted", totals.aborted),
+        ("rejected", totals.rejected),
+        ("bypassed", totals.bypassed),
+    ]
+}
+
+/// A JSON string (RFC 8259), also safe inside an HTML page.
+pub fn quoted(text: &str) -> String {
+    let mut json = String::with_capacity(text.len() + 2);
+    json.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => json.extend(['\\', c]),
+            '\n' => json.push_str("\\n"),
+            c if c.is_control() || matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}') => {
+                let _ = write!(json, "\\u{:04x}", u32::from(c));
+            }
+            c => json.push(c),
+        }
+    }
+    json.push('"');
+    json
+}
+
+/// A name from outside in a line of text: control characters cannot begin another line.
+fn one_line(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}

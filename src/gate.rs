@@ -1,0 +1,352 @@
+//! The gate of an app: its states, who passes and who waits, and whose turn it is to be released.
+//!
+//! This part decides and nothing else. It is told the time and what the workers' lanes say, it does
+//! no input or output, and it knows nothing of nginx: so it can be simulated (`sim`), with many
+//! workers, any interleaving and any failure.
+//!
+//! A [`Gate`] is what the workers share about an app. It is only touched under the zone's lock;
+//! what is read without the lock stands in the [`lane`]s.
+
+pub mod lane;
+pub mod pace;
+pub mod policy;
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod tests;
+pub mod time;
+pub mod totals;
+pub mod trial;
+
+use lane::{NO_TICKET, Survey, Ticket};
+use pace::Pace;
+use policy::Policy;
+use time::Moment;
+use totals::{Totals, Waits};
+use trial::{Outcome, Trial, Verdict};
+
+/// The most requests that one turn lets go: other clients of the worker are served in between.
+pub const BATCH: u32 = 64;
+
+/// What an app's gate does with requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    /// They go through.
+    #[default]
+    Open = 0,
+    /// They are held.
+    Paused = 1,
+    /// The held ones are let go in order; what arrives goes to the end of the queue.
+    Releasing = 2,
+    /// They are answered 503.
+    Maintenance = 3,
+}
+
+impl State {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Paused => "paused",
+            Self::Releasing => "releasing",
+            Self::Maintenance => "maintenance",
+        }
+    }
+
+    pub fn from_bits(bits: u8) -> Self {
+        match bits {
+            1 => Self::Paused,
+            2 => Self::Releasing,
+            3 => Self::Maintenance,
+            _ => Self::Open,
+        }
+    }
+}
+
+/// Why a gate's state changed, or the manner of its release did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    Call,
+    Deadline,
+    /// Nobody is held any more: the release is over.
+    Released,
+    /// The release took too long: the rest goes at once.
+    ReleaseTimeout,
+    CanaryPassed,
+    CanaryFailed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub from: State,
+    pub to: State,
+    pub cause: Cause,
+}
+
+/// What a request meets that reaches the gate and is not bypassed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    Pass,
+    Hold(Ticket),
+    /// As many are held as may be.
+    Full,
+    Maintenance,
+}
+
+/// What a worker that asks may do with the requests it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Let go those with tickets smaller than `below`, in order, `limit` at most.
+    Go { below: Ticket, limit: u32 },
+    /// Answer all of them 503.
+    Refuse,
+    /// Wait until somebody says so, or the moment has come.
+    Wait(Moment),
+}
+
+/// What the workers share about an app.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    state: State,
+    /// When the state last changed.
+    pub since: Moment,
+    next_ticket: Ticket,
+    /// When a pause ends by itself.
+    pub deadline: Moment,
+    /// `Retry-After` of the maintenance answers in seconds, 0 for none.
+    pub retry_after: u64,
+    pub policy: Policy,
+    pace: Pace,
+    /// When the release under way loses its limits.
+    release_until: Moment,
+    trial: Trial,
+    /// The last canary, as it was when its verdict fell.
+    pub last_trial: Trial,
+    /// Counts the pauses and the canaries, so that a caller who waits for one can tell it from
+    /// the next.
+    pub pauses: u64,
+    pub trials: u64,
+    pub totals: Totals,
+    pub waits: Waits,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            state: State::Open,
+            since: Moment::default(),
+            next_ticket: 0,
+            deadline: Moment::NEVER,
+            retry_after: 0,
+            policy: Policy::default(),
+            pace: Pace::default(),
+            release_until: Moment::NEVER,
+            trial: Trial::default(),
+            last_trial: Trial::default(),
+            pauses: 0,
+            trials: 0,
+            totals: Totals::default(),
+            waits: Waits::default(),
+        }
+    }
+}
+
+impl Gate {
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The canary under way, if any.
+    pub fn trial(&self) -> Option<&Trial> {
+        self.trial.is_on().then_some(&self.trial)
+    }
+
+    /// Pauses until somebody resumes, or until `deadline`, with `policy` for the release that
+    /// the deadline brings. The queue of a release under way is kept as it stands.
+    pub fn enable(&mut self, now: Moment, deadline: Moment, policy: Policy) -> Change {
+        let change = self.change(State::Paused, now, Cause::Call);
+        if change.from != State::Paused {
+            self.pauses += 1;
+        }
+        self.deadline = deadline;
+        self.policy = policy;
+        self.trial = Trial::default();
+        change
+    }
+
+    /// Lets the held requests go, `trial` of them (if not 0) ahead as a canary.
+    pub fn disable(&mut self, now: Moment, policy: Policy, trial: u32, survey: &Survey) -> Change {
+        if self.state == State::Open && trial == 0 {
+            return self.unchanged();
+        }
+        let again = self.state == State::Releasing && self.policy == policy && trial == 0;
+        if again && !self.trial.is_on() {
+            return self.unchanged();
+        }
+        self.policy = policy;
+        self.release(now, trial, survey, Cause::Call)
+    }
+
+    /// Answers 503 to all that would be held and to all that is.
+    pub fn maintenance(&mut self, now: Moment, retry_after: u64) -> Change {
+        self.deadline = Moment::NEVER;
+        self.trial = Trial::default();
+        self.retry_after = retry_after;
+        self.change(State::Maintenance, now, Cause::Call)
+    }
+
+    /// Decides about a request that reaches the gate; `held` are there already, and `max_held`
+    /// (if not 0) may be.
+    pub fn arrive(&mut self, held: u32, max_held: u32) -> Arrival {
+        match self.state {
+            State::Open => Arrival::Pass,
+            State::Maintenance => {
+                self.totals.rejected += 1;
+                Arrival::Maintenance
+            }
+            State::Paused | State::Releasing if max_held > 0 && held >= max_held => {
+                self.totals.rejected += 1;
+                Arrival::Full
+            }
+            State::Paused | State::Releasing => {
+                let ticket = self.next_ticket;
+                self.next_ticket += 1;
+                self.totals.held += 1;
+                Arrival::Hold(ticket)
+            }
+        }
+    }
+
+    /// Whose turn it is, asked by a worker whose first ticket is `own`. A worker that is `leaving`
+    /// for good, with nobody behind it to resume, lets go what it holds.
+    pub fn turn(&self, now: Moment, own: Ticket, leaving: bool, survey: &Survey) -> Turn {
+        let go = |limit: u32| Turn::Go { below: survey.first_elsewhere, limit: limit.min(BATCH) };
+        let mine = own < survey.first_elsewhere;
+        match self.state {
+            _ if own == NO_TICKET => Turn::Wait(Moment::NEVER),
+            State::Maintenance => Turn::Refuse,
+            State::Open => Turn::Go { below: NO_TICKET, limit: BATCH },
+            _ if leaving && mine => go(BATCH),
+            State::Releasing if mine => match self.allowance(now, survey) {
+                0 => Turn::Wait(self.next_allowance(now, survey)),
+                limit => go(limit),
+            },
+            State::Paused | State::Releasing => Turn::Wait(Moment::NEVER),
+        }
+    }
+
+    /// Accounts for `count` requests that go in a turn, and says whether they are a canary's.
+    pub fn take(&mut self, now: Moment, count: u32) -> bool {
+        if self.state != State::Releasing {
+            return false;
+        }
+        self.pace.take(&self.policy, now, count);
+        self.trial.start(if self.trial.is_on() { count } else { 0 });
+        self.trial.is_on()
+    }
+
+    /// Accounts for a canary's request that is over.
+    pub fn trial_ended(&mut self, outcome: Outcome) {
+        if self.trial.is_on() {
+            self.trial.end(outcome);
+        }
+    }
+
+    /// Does what has fallen due: deadlines, verdicts and the end of a release.
+    pub fn settle(&mut self, now: Moment, survey: &Survey) -> Option<Change> {
+        match self.state {
+            State::Paused if self.deadline <= now => {
+                Some(self.release(now, 0, survey, Cause::Deadline))
+            }
+            State::Releasing if self.trial.is_on() => self.settle_trial(now, survey),
+            State::Releasing if is_empty(survey) => {
+                Some(self.change(State::Open, now, Cause::Released))
+            }
+            State::Releasing if self.release_until <= now => {
+                self.policy = Policy { timeout_ms: self.policy.timeout_ms, ..Policy::at_once() };
+                self.release_until = Moment::NEVER;
+                Some(Change { cause: Cause::ReleaseTimeout, ..self.unchanged() })
+            }
+            _ => None,
+        }
+    }
+
+    /// When [`Gate::settle`] has something to do at the latest, as far as time decides it.
+    pub fn due(&self) -> Moment {
+        match self.state {
+            State::Paused => self.deadline,
+            State::Releasing => self.release_until,
+            State::Open | State::Maintenance => Moment::NEVER,
+        }
+    }
+
+    /// Whether the end of a request can matter to those that are still held.
+    pub fn counts_ends(&self) -> bool {
+        self.state == State::Releasing && (self.policy.concurrency > 0 || self.trial.is_on())
+    }
+
+    fn release(&mut self, now: Moment, trial: u32, survey: &Survey, cause: Cause) -> Change {
+        self.deadline = Moment::NEVER;
+        self.pace = Pace::start(now);
+        self.release_until = now.plus(self.policy.timeout());
+        self.trial = Trial::of(trial);
+        self.trials += u64::from(trial > 0);
+        let nothing_to_do = trial == 0 && is_empty(survey);
+        self.change(if nothing_to_do { State::Open } else { State::Releasing }, now, cause)
+    }
+
+    fn settle_trial(&mut self, now: Moment, survey: &Survey) -> Option<Change> {
+        let mut verdict = self.trial.verdict(survey.trial);
+        if verdict == Verdict::Pending && self.release_until <= now {
+            let undecided = survey.trial > 0 || self.trial.failed > 0;
+            verdict = if undecided { Verdict::Bad } else { Verdict::Good };
+        }
+        if verdict == Verdict::Pending {
+            return None;
+        }
+        self.last_trial = self.trial;
+        self.trial = Trial::default();
+        if verdict == Verdict::Bad {
+            self.pauses += 1;
+            return Some(self.change(State::Paused, now, Cause::CanaryFailed));
+        }
+        self.pace = Pace::start(now);
+        self.release_until = now.plus(self.policy.timeout());
+        let to = if is_empty(survey) { State::Open } else { State::Releasing };
+        Some(self.change(to, now, Cause::CanaryPassed))
+    }
+
+    fn allowance(&self, now: Moment, survey: &Survey) -> u32 {
+        if self.trial.is_on() {
+            return if self.trial.failed > 0 { 0 } else { self.trial.left() };
+        }
+        let places = match self.policy.concurrency {
+            0 => u32::MAX,
+            limit => limit.saturating_sub(survey.released),
+        };
+        places.min(self.pace.allowance(&self.policy, now))
+    }
+
+    fn next_allowance(&self, now: Moment, survey: &Survey) -> Moment {
+        let full = self.policy.concurrency > 0 && survey.released >= self.policy.concurrency;
+        if full || self.trial.is_on() { Moment::NEVER } else { self.pace.next(&self.policy, now) }
+    }
+
+    fn change(&mut self, to: State, now: Moment, cause: Cause) -> Change {
+        let change = Change { from: self.state, to, cause };
+        if self.state != to {
+            self.state = to;
+            self.since = now;
+        }
+        change
+    }
+
+    fn unchanged(&self) -> Change {
+        Change { from: self.state, to: self.state, cause: Cause::Call }
+    }
+}
+
+/// Whether no lane shows a held request, or one that was let go but has not run yet.
+fn is_empty(survey: &Survey) -> bool {
+    survey.first_anywhere == NO_TICKET
+}

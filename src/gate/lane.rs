@@ -1,0 +1,166 @@
+//! What one worker shows the others about one app: a cache line of counters.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+
+use super::time::Moment;
+
+/// A request's number at its app's gate; the order of release.
+pub type Ticket = u64;
+
+/// The head of a lane that holds nothing: behind every ticket.
+pub const NO_TICKET: Ticket = Ticket::MAX;
+
+/// A worker's part of an app, written by that worker alone and read by all of them.
+///
+/// Everything is sequentially consistent: a request that goes through counts itself and then looks
+/// at the state, a caller that pauses sets the state and then adds up, so that one of the two sees
+/// the other.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Lane {
+    /// The smallest ticket held here, or a smaller one whose request has just left.
+    head: AtomicU64,
+    /// When the request at the head was held, in microseconds.
+    head_since: AtomicU64,
+    /// Requests held here.
+    held: AtomicU32,
+    /// Requests that went through here and are not over.
+    in_flight: AtomicU32,
+    /// Connections that were upgraded (101) after they went through.
+    upgraded: AtomicU32,
+    /// Those of the requests in flight that had been held and were released.
+    released: AtomicU32,
+    /// Those of the released ones that are a canary's.
+    trial: AtomicU32,
+    /// Callers of this worker that wait for the app to become quiet, or for a canary's verdict.
+    waiting: AtomicU32,
+}
+
+/// One of a lane's counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    Held,
+    InFlight,
+    Upgraded,
+    Released,
+    Trial,
+    Waiting,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self {
+            head: AtomicU64::new(NO_TICKET),
+            head_since: AtomicU64::new(Moment::NEVER.as_micros()),
+            held: AtomicU32::new(0),
+            in_flight: AtomicU32::new(0),
+            upgraded: AtomicU32::new(0),
+            released: AtomicU32::new(0),
+            trial: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Lane {
+    pub fn head(&self) -> Ticket {
+        self.head.load(SeqCst)
+    }
+
+    pub fn head_since(&self) -> Moment {
+        Moment::from_micros(self.head_since.load(SeqCst))
+    }
+
+    /// Shows `ticket`, held since `since`, as the first in this lane.
+    pub fn publish_head(&self, ticket: Ticket, since: Moment) {
+        self.head_since.store(since.as_micros(), SeqCst);
+        self.head.store(ticket, SeqCst);
+    }
+
+    pub fn get(&self, count: Count) -> u32 {
+        self.counter(count).load(SeqCst)
+    }
+
+    pub fn add(&self, count: Count) {
+        self.counter(count).fetch_add(1, SeqCst);
+    }
+
+    pub fn sub(&self, count: Count) {
+        self.counter(count).fetch_sub(1, SeqCst);
+    }
+
+    /// Empties the lane, for the next worker in its place.
+    pub fn clear(&self) {
+        self.publish_head(NO_TICKET, Moment::NEVER);
+        for counter in [
+            &self.held,
+            &self.in_flight,
+            &self.upgraded,
+            &self.released,
+            &self.trial,
+            &self.waiting,
+        ] {
+            counter.store(0, SeqCst);
+        }
+    }
+
+    fn counter(&self, count: Count) -> &AtomicU32 {
+        match count {
+            Count::Held => &self.held,
+            Count::InFlight => &self.in_flight,
+            Count::Upgraded => &self.upgraded,
+            Count::Released => &self.released,
+            Count::Trial => &self.trial,
+            Count::Waiting => &self.waiting,
+        }
+    }
+}
+
+/// What the lanes of an app say together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Survey {
+    pub held: u32,
+    pub in_flight: u32,
+    pub upgraded: u32,
+    pub released: u32,
+    pub trial: u32,
+    /// The smallest ticket among the lanes that keep their turn, without the asking worker's own.
+    pub first_elsewhere: Ticket,
+    /// The smallest ticket in any lane.
+    pub first_anywhere: Ticket,
+    /// When the request that waits longest was held.
+    pub oldest: Moment,
+}
+
+impl Default for Survey {
+    fn default() -> Self {
+        Self {
+            held: 0,
+            in_flight: 0,
+            upgraded: 0,
+            released: 0,
+            trial: 0,
+            first_elsewhere: NO_TICKET,
+            first_anywhere: NO_TICKET,
+            oldest: Moment::NEVER,
+        }
+    }
+}
+
+impl Survey {
+    /// Adds the counts of a lane whose worker lives.
+    pub fn count(&mut self, lane: &Lane) {
+        self.held = self.held.saturating_add(lane.get(Count::Held));
+        self.in_flight = self.in_flight.saturating_add(lane.get(Count::InFlight));
+        self.upgraded = self.upgraded.saturating_add(lane.get(Count::Upgraded));
+        self.released = self.released.saturating_add(lane.get(Count::Released));
+        self.trial = self.trial.saturating_add(lane.get(Count::Trial));
+        self.first_anywhere = self.first_anywhere.min(lane.head());
+        self.oldest = self.oldest.min(lane.head_since());
+    }
+
+    /// Lets another worker's lane keep its turn in the order of release.
+    pub fn queue(&mut self, lane: &Lane) {
+        self.first_elsewhere = self.first_elsewhere.min(lane.head());
+    }
+}

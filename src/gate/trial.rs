@@ -1,0 +1,116 @@
+//! A canary: the first requests of a release, whose outcome decides about the rest.
+
+/// What the requests of a canary came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trial {
+    /// How many were asked for, 0 if no canary is under way.
+    pub size: u32,
+    /// How many have been released.
+    pub started: u32,
+    /// How many of those are over, and how many of these failed.
+    pub ended: u32,
+    pub failed: u32,
+    /// The status that the last failed one ended in.
+    pub status: u32,
+}
+
+/// How a request of a canary ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Good,
+    /// A 5xx of this status, or a failed upstream connection.
+    Failed(u32),
+    /// The client left, or the request never reached the backend: it says nothing.
+    Void,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Pending,
+    Good,
+    Bad,
+}
+
+impl Trial {
+    pub fn of(size: u32) -> Self {
+        Self { size, ..Self::default() }
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.size > 0
+    }
+
+    /// How many more may be released.
+    pub fn left(&self) -> u32 {
+        self.size.saturating_sub(self.started)
+    }
+
+    pub fn start(&mut self, count: u32) {
+        self.started = self.started.saturating_add(count);
+    }
+
+    pub fn end(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Good => self.ended += 1,
+            Outcome::Failed(status) => {
+                self.ended += 1;
+                self.failed += 1;
+                self.status = status;
+            }
+            Outcome::Void => self.started = self.started.saturating_sub(1),
+        }
+    }
+
+    /// The verdict, with `under_way` requests of the canary in flight in living workers.
+    ///
+    /// A request that ended unseen, because its worker was killed, counts as failed; one failure
+    /// is enough, but the verdict waits until the canary's other requests are over as well.
+    pub fn verdict(&self, under_way: u32) -> Verdict {
+        let released_all = self.left() == 0 || self.failed > 0;
+        if !self.is_on() || under_way > 0 || !released_all {
+            return Verdict::Pending;
+        }
+        if self.failed == 0 && self.ended == self.started { Verdict::Good } else { Verdict::Bad }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_good_when_all_came_back() {
+        let mut trial = Trial::of(2);
+        trial.start(2);
+        trial.end(Outcome::Good);
+        assert_eq!(trial.verdict(1), Verdict::Pending);
+        trial.end(Outcome::Good);
+        assert_eq!(trial.verdict(0), Verdict::Good);
+    }
+
+    #[test]
+    fn one_failure_is_enough_but_the_rest_is_awaited() {
+        let mut trial = Trial::of(5);
+        trial.start(2);
+        trial.end(Outcome::Failed(502));
+        assert_eq!(trial.verdict(1), Verdict::Pending);
+        trial.end(Outcome::Good);
+        assert_eq!(trial.verdict(0), Verdict::Bad);
+        assert_eq!(trial.status, 502);
+    }
+
+    #[test]
+    fn a_client_that_left_makes_room_for_the_next() {
+        let mut trial = Trial::of(1);
+        trial.start(1);
+        trial.end(Outcome::Void);
+        assert_eq!((trial.left(), trial.verdict(0)), (1, Verdict::Pending));
+    }
+
+    #[test]
+    fn a_request_that_died_with_its_worker_failed() {
+        let mut trial = Trial::of(1);
+        trial.start(1);
+        assert_eq!(trial.verdict(0), Verdict::Bad);
+    }
+}

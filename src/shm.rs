@@ -1,0 +1,297 @@
+//! The zone: what the workers share, and what is done to it under its lock.
+//!
+//! A worker can be killed at any moment, also while it has the lock (the master then opens it), so
+//! the sections are short, each field makes sense by itself, and what makes a change visible is
+//! written last.
+
+mod directory;
+mod layout;
+#[cfg(test)]
+mod tests;
+mod workers;
+
+use core::mem::{align_of, size_of};
+use core::ptr::{NonNull, addr_of_mut};
+use core::slice;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+
+use parking_lot::lock_api::{Mutex, RawMutex};
+
+use crate::gate::State;
+use crate::gate::lane::{Count, Lane, Survey};
+use crate::gate::time::Moment;
+pub use directory::{Full, Locked};
+use layout::{
+    App, BUCKETS, CHUNK_LANES, Chunk, Directory, Generation, Header, MAGIC, NONE, Name, VERSION,
+    WorkerSlot,
+};
+pub use layout::{MAX_NAME, SLOTS};
+pub use workers::Liveness;
+
+/// An app's place in the zone. Which app that is can change; an [`Entry`] tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppId(u32);
+
+impl AppId {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// An app in the zone, with one worker's lane: enough to let a request through without the lock.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'z> {
+    pub app: AppId,
+    pub lane: &'z Lane,
+    generation: Generation,
+}
+
+/// The zone as mapped into this process.
+pub struct Zone<R: RawMutex + 'static> {
+    header: &'static Header<R>,
+    apps: &'static [App],
+    chunks: &'static [Chunk],
+}
+
+// SAFETY: what the references lead to is shared between processes to begin with: atomics, and cells
+// that are only touched under the lock.
+unsafe impl<R: RawMutex + Sync> Sync for Zone<R> {}
+// SAFETY: as above.
+unsafe impl<R: RawMutex + Sync> Send for Zone<R> {}
+
+impl<R: RawMutex> Clone for Zone<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R: RawMutex> Copy for Zone<R> {}
+
+/// Why memory cannot serve as a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    TooSmall,
+    /// Made by another version of the module.
+    Foreign,
+}
+
+/// How many apps, each with the lanes of `chunks_per_app` chunks, fit into `size` bytes.
+fn capacity<R: RawMutex>(size: usize, chunks_per_app: usize) -> Option<u32> {
+    let slack = align_of::<App>() + align_of::<Chunk>();
+    let room = size.checked_sub(size_of::<Header<R>>() + slack)?;
+    let apps = room / (size_of::<App>() + chunks_per_app * size_of::<Chunk>());
+    u32::try_from(apps).ok().filter(|apps| *apps > 0)
+}
+
+impl<R: RawMutex> Zone<R> {
+    /// Lays a zone out in `memory`, for about `workers` workers at a time, twice as many during a
+    /// reload. The memory must be aligned to a page.
+    ///
+    /// # Safety
+    ///
+    /// `memory` is valid for `size` bytes as long as the process runs, and nobody else uses it.
+    pub unsafe fn create(
+        memory: NonNull<u8>,
+        size: usize,
+        workers: usize,
+        lock: R,
+    ) -> Result<Self, Unfit> {
+        let chunks_per_app = (2 * workers).div_ceil(CHUNK_LANES).clamp(1, SLOTS / CHUNK_LANES);
+        let apps = capacity::<R>(size, chunks_per_app).ok_or(Unfit::TooSmall)?;
+        let chunks = apps.saturating_mul(u32::try_from(chunks_per_app).unwrap_or(1));
+        let header = memory.cast::<Header<R>>().as_ptr();
+        // SAFETY: the capacity was reckoned so that all of it fits into the caller's memory, which
+        // nobody else sees yet. The magic number comes last: a zone that has it is whole.
+        unsafe {
+            addr_of_mut!((*header).version).write(VERSION);
+            addr_of_mut!((*header).apps).write(apps);
+            addr_of_mut!((*header).chunks).write(chunks);
+            addr_of_mut!((*header).cycle).write(AtomicU32::new(0));
+            addr_of_mut!((*header).changes).write(AtomicU64::new(0));
+            addr_of_mut!((*header).directory).write(Mutex::from_raw(lock, Directory::new()));
+            let workers = addr_of_mut!((*header).workers).cast::<WorkerSlot>();
+            for slot in 0..SLOTS {
+                workers.add(slot).write(WorkerSlot::default());
+            }
+            let (first_app, first_chunk) = arrays::<R>(memory, apps);
+            for index in 0..apps as usize {
+                first_app.add(index).write(App::default());
+            }
+            for index in 0..chunks as usize {
+                first_chunk.add(index).write(Chunk::default());
+            }
+            addr_of_mut!((*header).magic).write(MAGIC);
+            Self::attach(memory)
+        }
+    }
+
+    /// Takes up a zone that is there already.
+    ///
+    /// # Safety
+    ///
+    /// `memory` is valid as long as the process runs, and if it begins with the magic number and
+    /// the version of a zone, then [`Zone::create`] made it with the same kind of lock.
+    pub unsafe fn attach(memory: NonNull<u8>) -> Result<Self, Unfit> {
+        // SAFETY: the caller's promise; a page is larger than the fields that are looked at first.
+        let header = unsafe { memory.cast::<Header<R>>().as_ref() };
+        if header.magic != MAGIC || header.version != VERSION {
+            return Err(Unfit::Foreign);
+        }
+        // SAFETY: a zone of this version has its arrays there, and never moves them.
+        unsafe {
+            let (first_app, first_chunk) = arrays::<R>(memory, header.apps);
+            Ok(Self {
+                header,
+                apps: slice::from_raw_parts(first_app, header.apps as usize),
+                chunks: slice::from_raw_parts(first_chunk, header.chunks as usize),
+            })
+        }
+    }
+
+    /// How many apps fit in.
+    pub fn capacity(&self) -> usize {
+        self.apps.len()
+    }
+
+    pub fn lock(&self) -> Locked<'_, R> {
+        Locked::new(self, self.header.directory.lock())
+    }
+
+    /// Lets a request through if the app is open: counts it first and looks at the state then, so
+    /// that whoever pauses either is seen or sees it. Without the lock; `false` sends the request
+    /// the slow way.
+    #[inline]
+    pub fn pass(&self, entry: &Entry<'_>) -> bool {
+        let Some(app) = self.apps.get(entry.app.index()) else { return false };
+        entry.lane.add(Count::InFlight);
+        if app.word.is(entry.generation, State::Open) {
+            if app.used.load(SeqCst) == 0 {
+                app.used.store(1, SeqCst);
+            }
+            return true;
+        }
+        entry.lane.sub(Count::InFlight);
+        false
+    }
+
+    /// An app's state, seen without the lock.
+    #[inline]
+    pub fn state(&self, app: AppId) -> State {
+        self.apps.get(app.index()).map_or(State::Open, |app| app.word.state())
+    }
+
+    /// The lanes of an app, with the slots of the workers they belong to.
+    pub fn lanes(&self, app: AppId) -> impl Iterator<Item = (usize, &'static Lane)> {
+        let chunks = self.chunks;
+        let indexes = self.apps.get(app.index()).map_or(&[][..], |app| &app.lanes[..]);
+        indexes.iter().enumerate().flat_map(move |(number, index)| {
+            let chunk = (index.load(SeqCst) as usize).checked_sub(1).and_then(|at| chunks.get(at));
+            let lanes = chunk.map_or(&[][..], |chunk| &chunk.lanes[..]);
+            lanes.iter().enumerate().map(move |(lane, found)| (number * CHUNK_LANES + lane, found))
+        })
+    }
+
+    /// Adds up an app's lanes, for the worker in slot `me`: those of living workers count, and
+    /// those of workers that have shown that they run keep their turn.
+    pub fn survey(&self, app: AppId, me: usize, liveness: &Liveness) -> Survey {
+        let mut survey = Survey::default();
+        for (slot, lane) in self.lanes(app) {
+            let Some(worker) = self.header.workers.get(slot) else { continue };
+            if slot == me {
+                survey.count(lane);
+            } else if worker.lives(liveness) {
+                survey.count(lane);
+                if worker.keeps_its_turn(liveness) {
+                    survey.queue(lane);
+                }
+            }
+        }
+        survey
+    }
+
+    /// Says that something changed that every worker must look at.
+    pub fn note_change(&self) {
+        self.header.changes.fetch_add(1, SeqCst);
+    }
+
+    /// How often something did.
+    pub fn changes(&self) -> u64 {
+        self.header.changes.load(SeqCst)
+    }
+
+    /// The number of the configuration that nginx runs with, counted since the zone was made.
+    pub fn cycle(&self) -> u32 {
+        self.header.cycle.load(SeqCst)
+    }
+
+    pub fn next_cycle(&self) -> u32 {
+        self.header.cycle.fetch_add(1, SeqCst) + 1
+    }
+
+    /// The worker in `slot` starts: what its predecessor left there is over.
+    pub fn enter(&self, slot: usize, pid: u32, now: Moment) {
+        let locked = self.lock();
+        for app in locked.apps() {
+            if let Some((_, lane)) = self.lanes(app).find(|(at, _)| *at == slot) {
+                lane.clear();
+            }
+        }
+        if let Some(worker) = self.header.workers.get(slot) {
+            worker.beat(now);
+            worker.pid.store(pid, SeqCst);
+        }
+    }
+
+    /// The worker in `slot` ends.
+    pub fn leave(&self, slot: usize) {
+        if let Some(worker) = self.header.workers.get(slot) {
+            worker.pid.store(0, SeqCst);
+        }
+    }
+
+    /// The worker in `slot` shows that it runs.
+    pub fn beat(&self, slot: usize, now: Moment) {
+        if let Some(worker) = self.header.workers.get(slot) {
+            worker.beat(now);
+        }
+    }
+
+    /// The slots that workers are in.
+    pub fn slots(&self) -> impl Iterator<Item = usize> {
+        let workers = self.header.workers.iter().enumerate();
+        workers.filter(|(_, worker)| worker.pid.load(SeqCst) != 0).map(|(slot, _)| slot)
+    }
+}
+
+/// Where the arrays of a zone with room for `apps` begin.
+///
+/// # Safety
+///
+/// `memory` holds a header and as many records.
+unsafe fn arrays<R: RawMutex>(memory: NonNull<u8>, apps: u32) -> (*mut App, *mut Chunk) {
+    let offset = size_of::<Header<R>>().next_multiple_of(align_of::<App>());
+    // SAFETY: the caller's promise.
+    let first_app = unsafe { memory.as_ptr().add(offset) }.cast::<App>();
+    // SAFETY: the chunks follow the records; both are aligned to a cache line.
+    (first_app, unsafe { first_app.add(apps as usize) }.cast::<Chunk>())
+}
+
+impl Directory {
+    fn new() -> Self {
+        Self { apps_used: 0, chunks_used: 0, hand: 0, buckets: [NONE; BUCKETS] }
+    }
+}
+
+impl Default for App {
+    fn default() -> Self {
+        Self {
+            word: Default::default(),
+            used: AtomicU32::new(0),
+            next: NONE.into(),
+            hash: 0.into(),
+            name: Name::EMPTY.into(),
+            lanes: [const { AtomicU32::new(0) }; SLOTS / CHUNK_LANES],
+            gate: Default::default(),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What stands where in the zone.
+//!
+//! ```text
+//! Header | App × apps | Chunk × chunks
+//! ```
+//!
+//! The arrays are made once and never given back, so a reference into them stays valid as long as
+//! the zone is mapped, whatever becomes of the app: an index with a generation is enough to tell
+//! that an app's record has been given to another. There are no pointers in it but those of the
+//! lock, which is nginx's own.
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+
+use parking_lot::lock_api::{Mutex, RawMutex};
+
+use crate::gate::lane::Lane;
+use crate::gate::{Gate, State};
+
+/// The first bytes of a zone of ours.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"intermis");
+
+/// Changes with every change of the layout.
+pub const VERSION: u32 = 1;
+
+/// As many processes as an nginx master can have (`NGX_MAX_PROCESSES`).
+pub const SLOTS: usize = 1024;
+
+/// Lanes that are handed out together: nginx fills its process slots from the lowest.
+pub const CHUNK_LANES: usize = 16;
+
+/// The longest name of an app, in bytes.
+pub const MAX_NAME: usize = 255;
+
+pub const BUCKETS: usize = 256;
+
+/// No record, in the links between them.
+pub const NONE: u32 = u32::MAX;
+
+#[repr(C)]
+pub struct Header<R: RawMutex> {
+    pub magic: u64,
+    pub version: u32,
+    pub apps: u32,
+    pub chunks: u32,
+    /// Counts the configurations that nginx has run with this zone.
+    pub cycle: AtomicU32,
+    /// Counts the changes that every worker must hear of.
+    pub changes: AtomicU64,
+    pub directory: Mutex<R, Directory>,
+    pub workers: [WorkerSlot; SLOTS],
+}
+
+/// Which records are in use, under the lock.
+#[repr(C)]
+pub struct Directory {
+    pub apps_used: u32,
+    pub chunks_used: u32,
+    /// Where the search for an idle record goes on.
+    pub hand: u32,
+    pub buckets: [u32; BUCKETS],
+}
+
+/// What is known of the process in one of nginx's slots.
+#[derive(Default)]
+#[repr(C)]
+pub struct WorkerSlot {
+    /// 0 if there is none.
+    pub pid: AtomicU32,
+    pub reserved: AtomicU32,
+    /// When the worker last showed that it runs, in microseconds, while it holds requests.
+    pub beat: AtomicU64,
+}
+
+#[repr(C, align(64))]
+pub struct App {
+    pub word: Word,
+    /// Set when a request goes through, cleared when the search for an idle record passes.
+    pub used: AtomicU32,
+    /// The next record with the same hash, under the lock.
+    pub next: UnsafeCell<u32>,
+    pub hash: UnsafeCell<u32>,
+    pub name: UnsafeCell<Name>,
+    /// The chunks with this app's lanes: index + 1, 0 for none.
+    pub lanes: [AtomicU32; SLOTS / CHUNK_LANES],
+    pub gate: UnsafeCell<Gate>,
+}
+
+/// An app's name, in the zone.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Name {
+    len: u8,
+    bytes: [u8; MAX_NAME],
+}
+
+#[derive(Default)]
+#[repr(C, align(64))]
+pub struct Chunk {
+    pub lanes: [Lane; CHUNK_LANES],
+}
+
+/// An app's state as it can be seen without the lock, together with the generation of its record:
+/// a request that counted itself and finds the word as it was when it was given the record knows
+/// both that the app is open and that the record is still the app's.
+#[derive(Default)]
+#[repr(transparent)]
+pub struct Word(AtomicU64);
+
+/// An app's record at a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation(u64);
+
+impl Word {
+    pub fn state(&self) -> State {
+        State::from_bits(self.0.load(SeqCst).to_le_bytes()[0])
+    }
+
+    pub fn generation(&self) -> Generation {
+        Generation(self.0.load(SeqCst) >> 8)
+    }
+
+    pub fn is(&self, generation: Generation, state: State) -> bool {
+        self.0.load(SeqCst) == (generation.0 << 8 | u64::from(state as u8))
+    }
+
+    /// Shows `state`. Only under the lock.
+    pub fn publish(&self, state: State) {
+        let generation = self.0.load(SeqCst) & !0xff;
+        self.0.store(generation | u64::from(state as u8), SeqCst);
+    }
+
+    /// Makes the record another's. Only under the lock.
+    pub fn renew(&self) {
+        self.0.store((self.generation().0 + 1) << 8, SeqCst);
+    }
+
+    /// Takes [`Word::renew`] back. Only under the lock.
+    pub fn restore(&self, generation: Generation) {
+        self.0.store(generation.0 << 8, SeqCst);
+    }
+}
+
+impl Name {
+    pub const EMPTY: Self = Self { len: 0, bytes: [0; MAX_NAME] };
+
+    /// `None` if it is too long.
+    pub fn new(name: &[u8]) -> Option<Self> {
+        let mut bytes = [0; MAX_NAME];
+        bytes.get_mut(..name.len())?.copy_from_slice(name);
+        Some(Self { len: u8::try_from(name.len()).ok()?, bytes })
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
