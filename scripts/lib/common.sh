@@ -72,14 +72,11 @@ run() {
     "$@"
 }
 
+_can_be_root() { ((EUID == 0)) || { has sudo && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; }; }
+
 as_root() {
-    if ((EUID == 0)); then
-        run "$@"
-    elif has sudo && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; then
-        run sudo -- "$@"
-    else
-        die "this needs root, and sudo cannot be used here. Run as root, and then this script again:" "$*"
-    fi
+    _can_be_root || die "this needs root, and sudo cannot be used here. Run as root, and then this script again:" "$*"
+    if ((EUID == 0)); then run "$@"; else run sudo -- "$@"; fi
 }
 
 _missing_packages() {
@@ -107,6 +104,8 @@ need_packages() {
     local missing
     mapfile -t missing < <(_missing_packages "$@")
     ((${#missing[@]})) || return 0
+    _can_be_root || die "packages are missing, and sudo cannot be used here. Run as root, and then this script again:" \
+        "apt-get update && apt-get install --no-install-recommends ${missing[*]}"
     say "Installing ${missing[*]}"
     _apt_update
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 \
