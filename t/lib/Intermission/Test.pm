@@ -68,11 +68,17 @@ alarm WHOLE_TEST_LIMIT;
 END {
     my $status = $?;
     for my $t (@running) {
-        $t->{server}->terminate if $t->{server};
+        $t->{server}->terminate;
         $_->stop for grep {defined} $t->{origin};
-        diag $t->{server}->output if $status && $t->{server};
+        diag last_lines($t->{server}->output) if $status;
     }
     $? = $status;
+}
+
+sub last_lines {
+    my @lines = split /^/, shift;
+    splice @lines, 0, @lines - 40 if @lines > 40;
+    return join '', @lines;
 }
 
 # new(workers => 1, connections => 1024, main => 'directives outside of http')
@@ -180,6 +186,12 @@ sub reload {
     $self->{server}->reload;
 }
 
+sub kill_worker {
+    my ($self, $pid) = @_;
+    $self->expect_accident(qr/worker process $pid exited on signal 9/);
+    $self->{server}->kill_worker($pid);
+}
+
 # The origin, started at the first call; what it answers to a path can be given.
 sub origin {
     my ($self, %answers) = @_;
@@ -197,6 +209,16 @@ sub client {
 sub http2 {
     my ($self, %to) = @_;
     return Intermission::Test::HTTP2->new(port => $self->port, %to);
+}
+
+# A client whose connection this worker has accepted. The server needs a location for it:
+#     location /pid { return 200 $pid; }
+sub client_at {
+    my ($self, $worker) = @_;
+    return wait_for {
+        my $client = $self->client;
+        $client->get('/pid')->response->body == $worker && $client;
+    } "worker $worker to accept a connection";
 }
 
 # One request on a connection of its own, and its response.

@@ -10,6 +10,7 @@ use warnings;
 use Carp qw(croak);
 use Errno qw(EAGAIN EINTR EPIPE ECONNRESET);
 use IO::Socket::INET;
+use IO::Socket::IP;
 use IO::Socket::UNIX;
 use Scalar::Util qw(weaken);
 use Socket qw(IPPROTO_TCP MSG_PEEK SOL_SOCKET SO_LINGER TCP_NODELAY);
@@ -21,26 +22,31 @@ use constant READ_SIZE => 65_536;
 
 my %open_clients;
 
-# new(port => 8080, host => '127.0.0.1') or new(path => '/unix/socket')
+# new(port => 8080, host => '127.0.0.1'), an IPv6 address as host, or new(path => "/unix/socket")
 sub new {
     my ($class, %to) = @_;
-    my $host = $to{host} // '127.0.0.1';
-    my $socket
-        = defined $to{path}
-        ? IO::Socket::UNIX->new(Peer => $to{path})
-        : IO::Socket::INET->new(PeerAddr => $host, PeerPort => $to{port}, Timeout => TIME_LIMIT);
-    croak 'cannot connect to ' . ($to{path} // "$host:$to{port}") . ": $!" if !$socket;
-    setsockopt $socket, IPPROTO_TCP, TCP_NODELAY, 1 if !defined $to{path};
-    $socket->blocking(0);
-
     my $self = bless {
-        socket => $socket,
-        host => defined $to{path} ? 'localhost' : "$host:$to{port}",
+        socket => socket_to(%to),
+        host => defined $to{path} ? 'localhost' : ($to{host} // '127.0.0.1') . ":$to{port}",
         input => '',
         methods => [],    # of the requests that are not answered yet
     }, $class;
     weaken($open_clients{ 0 + $self } = $self);
     return $self;
+}
+
+sub socket_to {
+    my (%to) = @_;
+    my $host = $to{host} // '127.0.0.1';
+    my $class = 'IO::Socket::' . ($host =~ /:/ ? 'IP' : 'INET');
+    my $socket
+        = defined $to{path}
+        ? IO::Socket::UNIX->new(Peer => $to{path})
+        : $class->new(PeerAddr => $host, PeerPort => $to{port}, Timeout => TIME_LIMIT);
+    croak 'cannot connect to ' . ($to{path} // "$host:$to{port}") . ": $!" if !$socket;
+    setsockopt $socket, IPPROTO_TCP, TCP_NODELAY, 1 if !defined $to{path};
+    $socket->blocking(0);
+    return $socket;
 }
 
 sub DESTROY {
@@ -110,6 +116,12 @@ sub send_some {
         croak "cannot send: $!";
     }
     return $sent;
+}
+
+# Whether the connection takes more bytes within so many seconds.
+sub can_send {
+    my ($self, $seconds) = @_;
+    return writable($self->{socket}, $seconds);
 }
 
 # Receiving

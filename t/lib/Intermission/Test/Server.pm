@@ -90,6 +90,15 @@ sub reload {
     return;
 }
 
+# Kills a worker without any warning and waits until the master has another one in its place.
+sub kill_worker {
+    my ($self, $pid) = @_;
+    kill KILL => $pid;
+    wait_for { $self->log =~ /worker process $pid exited on signal 9/ } "worker $pid to die";
+    wait_for { $self->workers == $self->{workers} } 'another worker in its place';
+    return;
+}
+
 # Graceful: true if nginx ended in time and without an error.
 sub quit {
     my ($self) = @_;

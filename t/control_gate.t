@@ -1,0 +1,57 @@
+#!/usr/bin/env perl
+
+# A control location is never under the gate, also where everything around it is.
+
+use strict;
+use warnings;
+
+use FindBin qw($Bin);
+use Test::More;
+
+use lib "$Bin/lib";
+use Intermission::Test;
+
+my $t = Intermission::Test->new;
+$t->origin;
+$t->write_file('users', "user:{PLAIN}secret\n");
+$t->start(<<'EOF');
+    intermission on;
+    intermission_max_time 1h;
+
+    server {
+        listen 127.0.0.1:%%PORT_80%%;
+
+        location / { proxy_pass http://%%ORIGIN%%; }
+        location /intermission/ { intermission_control; }
+        location /satisfied/ { satisfy any; allow all; intermission_control; }
+        location /guarded/ {
+            auth_basic "x";
+            auth_basic_user_file %%FOLDER%%/users;
+            intermission_control;
+        }
+        location /rewritten/ { rewrite ^/rewritten(.*) /intermission$1 last; }
+        location /tried/ { intermission off; try_files /none /intermission/status; }
+    }
+EOF
+
+my @secret = (headers => ['Authorization: Basic dXNlcjpzZWNyZXQ=']);
+
+is $t->status->{in_flight}, 0, 'a call is not in flight itself';
+$t->enable;
+my $held = $t->hold(GET => '/held');
+
+for my $place (qw(intermission satisfied rewritten tried)) {
+    is $t->get("/$place/status")->status, 200, "/$place/ answers while paused";
+}
+is $t->get('/guarded/status', @secret)->status, 200, '/guarded/ answers who may call it';
+is $t->get('/guarded/disable')->status, 401, 'and nobody else';
+
+my $status = $t->status;
+is "$status->{state} $status->{held}", 'paused 1', 'the app is still paused';
+is $status->{in_flight}, 0, 'calls do not count as in flight';
+is $status->{totals}{bypassed}, 0, 'nor as bypassed';
+
+is $t->get('/satisfied/disable')->status, 200, 'a call resumes';
+is $held->response->status, 200, 'what was held';
+
+$t->finish;

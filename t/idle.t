@@ -1,0 +1,68 @@
+#!/usr/bin/env perl
+
+# Holding costs no CPU: the workers sleep but for a look at the shared state at each
+# intermission_interval, however many requests they hold.
+
+use strict;
+use warnings;
+
+use FindBin qw($Bin);
+use Test::More;
+use Time::HiRes qw(sleep);
+
+use lib "$Bin/lib";
+use Intermission::Test;
+use Intermission::Test::Server;
+
+use constant { WORKERS => 2, COUNT => 600, SECONDS => 1.5, INTERVAL => 0.25 };
+
+my $t = Intermission::Test->new(workers => WORKERS);
+my $origin = $t->origin;
+$t->start(<<'EOF');
+    server {
+        listen 127.0.0.1:%%PORT_80%% reuseport;
+        intermission on;
+        intermission_max_time 1h;
+        location / { proxy_pass http://%%ORIGIN%%; }
+        location /intermission/ { intermission_control; }
+    }
+EOF
+
+# The CPU time (in clock ticks) and the wakes of all workers while the time passes.
+sub cost_of_waiting {
+    my @before = cost();
+    sleep SECONDS;    # this is what is measured, nothing is waited for
+    my @after = cost();
+    return map { $after[$_] - $before[$_] } 0, 1;
+}
+
+sub cost {
+    my @sum = (0, 0);
+    for my $worker ($t->server->workers) {
+        my @cost = Intermission::Test::Server::cost_of($worker);
+        $sum[$_] += $cost[$_] for 0, 1;
+    }
+    return @sum;
+}
+
+$t->enable;
+my @clients = map { $t->client->get("/$_") } 1 .. COUNT;
+$t->wait_held(COUNT);
+
+my ($ticks, $wakes) = cost_of_waiting();
+note "while holding ${\ COUNT}: $ticks ticks, $wakes wakes";
+cmp_ok $ticks, '<=', 1, 'no CPU time while it holds';
+my $looks = WORKERS * SECONDS / INTERVAL;
+cmp_ok $wakes, '<=', 1.5 * $looks + 4, "few wakes beyond $looks looks at the shared state";
+
+$t->disable;
+is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'all are answered';
+$_->close for @clients;
+wait_for { $t->status->{state} eq 'open' } 'the release to end';
+
+($ticks, $wakes) = cost_of_waiting();
+note "while open: $ticks ticks, $wakes wakes";
+cmp_ok $ticks, '<=', 1, 'no CPU time while nothing is held';
+cmp_ok $wakes, '<=', 4, 'and no wakes';
+
+$t->finish;
