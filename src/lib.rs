@@ -9,4 +9,6 @@
 
 mod control;
 mod gate;
+#[cfg(not(test))]
+mod nginx;
 mod shm;

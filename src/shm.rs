@@ -20,7 +20,7 @@ use parking_lot::lock_api::{Mutex, RawMutex};
 use crate::gate::State;
 use crate::gate::lane::{Count, Lane, Survey};
 use crate::gate::time::Moment;
-pub use directory::{Full, Locked};
+pub use directory::Locked;
 use layout::{
     App, BUCKETS, CHUNK_LANES, Chunk, Directory, Generation, Header, MAGIC, NONE, Name, VERSION,
     WorkerSlot,
@@ -40,9 +40,9 @@ impl AppId {
 
 /// An app in the zone, with one worker's lane: enough to let a request through without the lock.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'z> {
+pub struct Entry {
     pub app: AppId,
-    pub lane: &'z Lane,
+    pub lane: &'static Lane,
     generation: Generation,
 }
 
@@ -161,7 +161,7 @@ impl<R: RawMutex> Zone<R> {
     /// that whoever pauses either is seen or sees it. Without the lock; `false` sends the request
     /// the slow way.
     #[inline]
-    pub fn pass(&self, entry: &Entry<'_>) -> bool {
+    pub fn pass(&self, entry: &Entry) -> bool {
         let Some(app) = self.apps.get(entry.app.index()) else { return false };
         entry.lane.add(Count::InFlight);
         if app.word.is(entry.generation, State::Open) {

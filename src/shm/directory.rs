@@ -59,7 +59,7 @@ impl<'z, R: RawMutex> Locked<'z, R> {
     }
 
     /// The app with the lane of the worker in `slot`.
-    pub fn entry(&mut self, app: AppId, slot: usize) -> Result<Entry<'z>, Full> {
+    pub fn entry(&mut self, app: AppId, slot: usize) -> Result<Entry, Full> {
         let lane = self.lane(app, slot)?;
         let generation = self.record(app).ok_or(Full)?.word.generation();
         Ok(Entry { app, lane, generation })
@@ -82,7 +82,7 @@ impl<'z, R: RawMutex> Locked<'z, R> {
         Some(result)
     }
 
-    fn record(&self, app: AppId) -> Option<&'z App> {
+    fn record(&self, app: AppId) -> Option<&'static App> {
         self.zone.apps.get(app.index())
     }
 
@@ -97,7 +97,7 @@ impl<'z, R: RawMutex> Locked<'z, R> {
         unsafe { *cell.get() = value };
     }
 
-    fn lane(&mut self, app: AppId, slot: usize) -> Result<&'z Lane, Full> {
+    fn lane(&mut self, app: AppId, slot: usize) -> Result<&'static Lane, Full> {
         let index = self.record(app).and_then(|record| record.lanes.get(slot / CHUNK_LANES));
         let index = index.ok_or(Full)?;
         if index.load(SeqCst) == 0 {

@@ -1,0 +1,248 @@
+//! The module's configuration, and how it is inherited.
+
+use core::ffi::{c_char, c_void};
+use core::ptr;
+use core::time::Duration;
+
+use nginx_sys::{
+    NGX_LOG_EMERG, ngx_array_t, ngx_conf_t, ngx_http_complex_value_t, ngx_http_request_t,
+    ngx_shm_zone_t,
+};
+use ngx::core::{NGX_CONF_ERROR, Pool};
+use ngx::http::HttpModuleConfExt;
+
+use super::agent::Agent;
+use super::boundary::guarded;
+use super::directives;
+use super::module::module;
+use crate::gate::policy::Policy;
+
+/// `http`: what there is once.
+pub struct MainConf {
+    pub zone: *mut ngx_shm_zone_t,
+    /// Whether a directive needs the zone, so that it is made though nobody gave its size.
+    pub needs_zone: bool,
+    /// The apps whose names are no variables: workers remember where they are.
+    pub names: Vec<Vec<u8>>,
+}
+
+/// Which app a location belongs to.
+#[derive(Clone, Copy)]
+pub enum AppName {
+    /// A name that stands in the configuration: its place in [`MainConf::names`].
+    Fixed(usize),
+    Evaluated(*mut ngx_http_complex_value_t),
+}
+
+/// When the gate reads the body of a request that it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadBody {
+    Release,
+    Held,
+    Off,
+}
+
+/// What happens to a request that was held for as long as it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeoutAction {
+    Pass,
+    Status(u16),
+}
+
+/// Who may use a control location.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    Local,
+    Any,
+}
+
+/// `location`: `None` is what is not said, and then inherited.
+#[derive(Default)]
+pub struct LocConf {
+    pub enabled: Option<bool>,
+    pub app: Option<AppName>,
+    pub max_time: Option<Duration>,
+    pub timeout_action: Option<TimeoutAction>,
+    pub health_check_paths: Option<Vec<Vec<u8>>>,
+    pub agents: Option<Vec<Agent>>,
+    /// Null where not said; nginx's own directive type.
+    pub bypass: Bypass,
+    pub max_held: Option<u32>,
+    pub retry_after: Option<u64>,
+    pub read_body: Option<ReadBody>,
+    pub interval: Option<Duration>,
+    pub rate: Option<(u32, u32)>,
+    pub concurrency: Option<u32>,
+    pub release_timeout: Option<Duration>,
+    /// Not inherited: a location is a control location or it is not.
+    pub control: Option<Control>,
+}
+
+/// The values of `intermission_bypass`, as nginx's own directive for such lists keeps them.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Bypass(pub *mut ngx_array_t);
+
+impl Default for Bypass {
+    fn default() -> Self {
+        Self(nginx_unset())
+    }
+}
+
+impl Bypass {
+    pub fn list(self) -> Option<*mut ngx_array_t> {
+        (self.0 != nginx_unset() && !self.0.is_null()).then_some(self.0)
+    }
+}
+
+/// `NGX_CONF_UNSET_PTR`.
+fn nginx_unset<T>() -> *mut T {
+    ptr::without_provenance_mut(usize::MAX)
+}
+
+impl LocConf {
+    /// The configuration of the location that a request is in.
+    ///
+    /// # Safety
+    ///
+    /// `request` is a living request.
+    #[inline]
+    pub unsafe fn of<'a>(request: *const ngx_http_request_t) -> Option<&'a Self> {
+        // SAFETY: the caller's promise; the module's configuration in each location is a LocConf.
+        unsafe { Some((*request).http_location_conf_unchecked(module())?.as_ref()) }
+    }
+
+    pub fn is_gated(&self) -> bool {
+        self.enabled == Some(true) && self.control.is_none()
+    }
+
+    pub fn max_time(&self) -> Duration {
+        self.max_time.unwrap_or(Duration::from_secs(300))
+    }
+
+    pub fn timeout_action(&self) -> TimeoutAction {
+        self.timeout_action.unwrap_or(TimeoutAction::Pass)
+    }
+
+    pub fn is_health_check(&self, path: &[u8]) -> bool {
+        match &self.health_check_paths {
+            None => path == b"/up",
+            Some(paths) => paths.iter().any(|known| known == path),
+        }
+    }
+
+    pub fn read_body(&self) -> ReadBody {
+        self.read_body.unwrap_or(ReadBody::Release)
+    }
+
+    pub fn interval(&self) -> Duration {
+        self.interval.unwrap_or(Duration::from_millis(250))
+    }
+
+    /// The release policy of a control location.
+    pub fn policy(&self) -> Policy {
+        let default = Policy::default();
+        let (rate, burst) = self.rate.unwrap_or((default.rate, default.burst));
+        Policy {
+            rate,
+            burst,
+            concurrency: self.concurrency.unwrap_or(default.concurrency),
+            timeout_ms: self.release_timeout.map_or(default.timeout_ms, |timeout| {
+                u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
+            }),
+        }
+    }
+
+    fn inherit(&mut self, outer: &Self) {
+        fn or<T: Clone>(own: &mut Option<T>, outer: &Option<T>) {
+            if own.is_none() {
+                own.clone_from(outer);
+            }
+        }
+        or(&mut self.enabled, &outer.enabled);
+        or(&mut self.app, &outer.app);
+        or(&mut self.max_time, &outer.max_time);
+        or(&mut self.timeout_action, &outer.timeout_action);
+        or(&mut self.health_check_paths, &outer.health_check_paths);
+        or(&mut self.agents, &outer.agents);
+        or(&mut self.max_held, &outer.max_held);
+        or(&mut self.retry_after, &outer.retry_after);
+        or(&mut self.read_body, &outer.read_body);
+        or(&mut self.interval, &outer.interval);
+        or(&mut self.rate, &outer.rate);
+        or(&mut self.concurrency, &outer.concurrency);
+        or(&mut self.release_timeout, &outer.release_timeout);
+        if self.bypass.0 == nginx_unset() {
+            self.bypass = outer.bypass;
+        }
+    }
+}
+
+impl MainConf {
+    pub fn new() -> Self {
+        Self { zone: ptr::null_mut(), needs_zone: false, names: vec![b"default".to_vec()] }
+    }
+
+    /// # Safety
+    ///
+    /// `cf` is nginx's, while it reads the `http` block.
+    pub unsafe fn of<'a>(cf: *mut ngx_conf_t) -> Option<&'a mut Self> {
+        // SAFETY: the caller's promise; the module's main configuration is a MainConf.
+        unsafe { Some((*cf).http_main_conf_unchecked(module())?.as_mut()) }
+    }
+
+    /// The place of a name, which is added if it is new.
+    pub fn intern(&mut self, name: &[u8]) -> usize {
+        let known = self.names.iter().position(|known| known == name);
+        known.unwrap_or_else(|| {
+            self.names.push(name.to_vec());
+            self.names.len() - 1
+        })
+    }
+}
+
+pub unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: nginx passes its configuration in the making.
+    guarded(ptr::null_mut(), || unsafe {
+        Pool::from_ngx_pool((*cf).pool).allocate(MainConf::new()).cast()
+    })
+}
+
+pub unsafe extern "C" fn create_loc(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: as above.
+    guarded(ptr::null_mut(), || unsafe {
+        Pool::from_ngx_pool((*cf).pool).allocate(LocConf::default()).cast()
+    })
+}
+
+pub unsafe extern "C" fn merge_loc(
+    cf: *mut ngx_conf_t,
+    outer: *mut c_void,
+    inner: *mut c_void,
+) -> *mut c_char {
+    guarded(NGX_CONF_ERROR.cast(), || {
+        // SAFETY: both are what `create_loc` made, and they are never the same.
+        let (outer, inner) = unsafe { (&*outer.cast::<LocConf>(), &mut *inner.cast::<LocConf>()) };
+        if inner.control.is_some() && inner.enabled == Some(true) {
+            ngx::ngx_conf_log_error!(
+                NGX_LOG_EMERG,
+                cf,
+                "\"intermission on\" cannot stand beside \"intermission_control\": the control \
+                 location is never under the gate; remove one of them"
+            );
+            return NGX_CONF_ERROR.cast();
+        }
+        // SAFETY: nginx merges the configuration of a location while it is the current one.
+        if inner.control.is_some() && !unsafe { directives::has_control_handler(cf) } {
+            ngx::ngx_conf_log_error!(
+                NGX_LOG_EMERG,
+                cf,
+                "\"intermission_control\" cannot stand beside another content handler \
+                 (proxy_pass, say): give it a location of its own"
+            );
+            return NGX_CONF_ERROR.cast();
+        }
+        inner.inherit(outer);
+        ptr::null_mut()
+    })
+}

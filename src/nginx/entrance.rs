@@ -1,0 +1,172 @@
+//! The gate, as nginx's phases come to it: at the end of ACCESS, and once more in PRECONTENT.
+//!
+//! Under `satisfy any` the first rule that grants access ends the ACCESS phase, and what denies it
+//! is not final: there the gate stands in PRECONTENT alone.
+
+use nginx_sys::{
+    NGX_DECLINED, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_SATISFY_ANY,
+    NGX_HTTP_SERVICE_UNAVAILABLE, NGX_OK, ngx_http_complex_value, ngx_http_request_t,
+    ngx_http_test_predicates, ngx_int_t, ngx_str_t,
+};
+use ngx::http::{HttpModuleConfExt, HttpModuleLocationConf, NgxHttpCoreModule};
+
+use super::boundary::guarded;
+use super::conf::{AppName, LocConf, MainConf};
+use super::module::module;
+use super::passage::{Ending, Passage};
+use super::worker::{Answer, Knock, Worker};
+use super::{clock, headers, hold};
+
+const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
+const FAILED: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+
+pub unsafe extern "C" fn access(request: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx passes a living request.
+    guarded(FAILED, || unsafe { enter(request, satisfies_any) })
+}
+
+pub unsafe extern "C" fn precontent(request: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: as above.
+    guarded(FAILED, || unsafe { enter(request, |_| false) })
+}
+
+/// # Safety
+///
+/// `request` is a living request, in one of the phases.
+#[inline]
+unsafe fn enter(
+    request: *mut ngx_http_request_t,
+    too_early: fn(&ngx_http_request_t) -> bool,
+) -> ngx_int_t {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let Some(conf) = LocConf::of(request).filter(|conf| conf.is_gated()) else {
+            return DECLINED;
+        };
+        if request != (*request).main {
+            return DECLINED;
+        }
+        if let Some(passage) = Passage::find(request) {
+            return passage.meet_again();
+        }
+        let Some(worker) = Worker::here().filter(|_| !too_early(&*request)) else {
+            return DECLINED;
+        };
+        let Some(passage) = Passage::create(request) else { return FAILED };
+        if let Some(entry) = known_entry(worker, conf).filter(|entry| worker.zone.pass(entry)) {
+            passage.go_through(Some(entry), Ending::Passed);
+            return DECLINED;
+        }
+        knock(worker, conf, passage)
+    }
+}
+
+#[inline]
+fn known_entry(worker: &Worker, conf: &LocConf) -> Option<crate::shm::Entry> {
+    match conf.app.unwrap_or(AppName::Fixed(0)) {
+        AppName::Fixed(name) => worker.known(name),
+        AppName::Evaluated(_) => None,
+    }
+}
+
+/// # Safety
+///
+/// The passage is that of a living request.
+#[cold]
+unsafe fn knock(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
+    let request = passage.request();
+    // SAFETY: the caller's promise.
+    let Some(name) = (unsafe { app_name(request) }) else { return FAILED };
+    let mut answer = worker.knock(&name, Knock::Look);
+    if matches!(answer, Answer::Closed) {
+        // SAFETY: the caller's promise.
+        if unsafe { bypasses(request, conf) } {
+            if let Answer::Through(entry) = worker.knock(&name, Knock::Bypass) {
+                passage.go_through(Some(entry), Ending::Bypassed);
+                return DECLINED;
+            }
+        }
+        let (max_held, interval) = (conf.max_held.unwrap_or(0), conf.interval());
+        answer = worker.knock(&name, Knock::Stay { passage, max_held, interval });
+    }
+    match answer {
+        Answer::Through(entry) => {
+            if let Some(AppName::Fixed(name)) = conf.app.or(Some(AppName::Fixed(0))) {
+                worker.remember(name, entry);
+            }
+            passage.go_through(Some(entry), Ending::Passed);
+            DECLINED
+        }
+        // SAFETY: the caller's promise.
+        Answer::Held => unsafe { hold::suspend(passage, conf) },
+        // SAFETY: the caller's promise.
+        Answer::Full => unsafe { refuse(passage, conf, Ending::Rejected) },
+        // SAFETY: the caller's promise.
+        Answer::Maintenance => unsafe { refuse(passage, conf, Ending::Maintenance) },
+        Answer::Uncounted | Answer::Closed => {
+            passage.go_through(None, Ending::Passed);
+            DECLINED
+        }
+    }
+}
+
+/// # Safety
+///
+/// As [`knock`].
+unsafe fn refuse(passage: &Passage, conf: &LocConf, ending: Ending) -> ngx_int_t {
+    passage.refuse(NGX_HTTP_SERVICE_UNAVAILABLE as u16, ending, clock::now());
+    // SAFETY: the caller's promise.
+    unsafe { headers::add_retry_after(passage.request(), conf.retry_after) };
+    passage.meet_again()
+}
+
+/// The name of the app that a request's location belongs to.
+///
+/// # Safety
+///
+/// `request` is a living request.
+pub unsafe fn app_name(request: *mut ngx_http_request_t) -> Option<Vec<u8>> {
+    // SAFETY: the caller's promise; the names and values are those of its configuration.
+    let name = unsafe {
+        match LocConf::of(request)?.app.unwrap_or(AppName::Fixed(0)) {
+            AppName::Fixed(index) => {
+                let main = (*request).http_main_conf_unchecked::<MainConf>(module())?;
+                main.as_ref().names.get(index)?.clone()
+            }
+            AppName::Evaluated(value) => {
+                let mut name = ngx_str_t::default();
+                if ngx_http_complex_value(request, value, &mut name) != NGX_OK as ngx_int_t {
+                    return None;
+                }
+                headers::bytes(&name).to_vec()
+            }
+        }
+    };
+    Some(if name.is_empty() { b"default".to_vec() } else { name })
+}
+
+/// Whether a request goes through a closed gate.
+///
+/// # Safety
+///
+/// `request` is a living request.
+unsafe fn bypasses(request: *mut ngx_http_request_t, conf: &LocConf) -> bool {
+    // SAFETY: the caller's promise; a header that is there has a value.
+    unsafe {
+        if conf.is_health_check(headers::bytes(&(*request).uri)) {
+            return true;
+        }
+        let agent = headers::value((*request).headers_in.user_agent);
+        let patterns = conf.agents.as_deref().unwrap_or_default();
+        if agent.is_some_and(|agent| patterns.iter().any(|pattern| pattern.matches(agent))) {
+            return true;
+        }
+        let list = conf.bypass.list();
+        list.is_some_and(|list| ngx_http_test_predicates(request, list) == DECLINED)
+    }
+}
+
+fn satisfies_any(request: &ngx_http_request_t) -> bool {
+    let core = NgxHttpCoreModule::location_conf(request);
+    core.is_some_and(|core| core.satisfy == NGX_HTTP_SATISFY_ANY as usize)
+}

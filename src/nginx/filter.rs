@@ -1,0 +1,40 @@
+//! A header filter: sees a connection become something else than a request.
+
+use nginx_sys::{
+    NGX_HTTP_SWITCHING_PROTOCOLS, NGX_OK, ngx_conf_t, ngx_http_output_header_filter_pt,
+    ngx_http_request_t, ngx_http_top_header_filter, ngx_int_t,
+};
+
+use super::boundary::guarded;
+use super::local::Local;
+use super::passage::Passage;
+use core::cell::Cell;
+
+/// The filter behind this one.
+static NEXT: Local<Cell<ngx_http_output_header_filter_pt>> = Local::new(Cell::new(None));
+
+pub unsafe extern "C" fn install(_: *mut ngx_conf_t) -> ngx_int_t {
+    // SAFETY: nginx sets the chain of filters up while it reads its configuration, in one thread.
+    unsafe {
+        NEXT.get().set(ngx_http_top_header_filter);
+        ngx_http_top_header_filter = Some(filter);
+    }
+    NGX_OK as ngx_int_t
+}
+
+unsafe extern "C" fn filter(request: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx passes a living request.
+    if unsafe { (*request).headers_out.status } == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
+        guarded((), || {
+            // SAFETY: as above.
+            if let Some(passage) = unsafe { Passage::find((*request).main) } {
+                passage.upgrade();
+            }
+        });
+    }
+    match NEXT.get().get() {
+        // SAFETY: the next filter expects what this one was given.
+        Some(next) => unsafe { next(request) },
+        None => NGX_OK as ngx_int_t,
+    }
+}

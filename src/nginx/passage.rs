@@ -1,0 +1,358 @@
+//! A request's way through the gate: what the module remembers of it, from its arrival to its end.
+
+use core::cell::{Cell, UnsafeCell};
+use core::ffi::c_void;
+use core::ptr::NonNull;
+use core::time::Duration;
+
+use nginx_sys::{
+    NGX_AGAIN, NGX_DECLINED, ngx_http_request_t, ngx_int_t, ngx_pool_cleanup_add, ngx_queue_t,
+};
+
+use super::boundary::guarded;
+use super::module::module;
+use super::worker::Worker;
+use crate::gate::lane::{Count, Ticket};
+use crate::gate::time::Moment;
+use crate::gate::trial::Outcome;
+use crate::shm::Entry;
+
+/// Where a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Arriving,
+    Held,
+    /// Let go, but not on its way yet: its body may have to be read before.
+    LetGo,
+    Through,
+    /// Refused with this status, also where it meets the gate again.
+    Refused(u16),
+}
+
+/// How it came, as `$intermission_status` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    None,
+    Passed,
+    Bypassed,
+    Released,
+    TimedOut,
+    Rejected,
+    Maintenance,
+    Aborted,
+}
+
+impl Ending {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "-",
+            Self::Passed => "PASSED",
+            Self::Bypassed => "BYPASSED",
+            Self::Released => "RELEASED",
+            Self::TimedOut => "TIMED_OUT",
+            Self::Rejected => "REJECTED",
+            Self::Maintenance => "MAINTENANCE",
+            Self::Aborted => "ABORTED",
+        }
+    }
+}
+
+/// Lives in the request's pool, and ends with it: the pool's cleanup takes the request out of the
+/// queue and the counts, however it ends.
+#[repr(C)]
+pub struct Passage {
+    /// In the queue of its worker while it is held. Comes first: the queue knows its members by it.
+    pub(super) link: UnsafeCell<ngx_queue_t>,
+    request: *mut ngx_http_request_t,
+    entry: Cell<Option<Entry>>,
+    stage: Cell<Stage>,
+    ending: Cell<Ending>,
+    ticket: Cell<Ticket>,
+    since: Cell<Moment>,
+    until: Cell<Moment>,
+    /// Counted among the released, and among the canary's, while it is in flight.
+    released: Cell<bool>,
+    trial: Cell<bool>,
+    upgraded: Cell<bool>,
+    /// Whether its body is being read by the gate.
+    pub(super) reading: Cell<bool>,
+}
+
+impl Passage {
+    /// Begins to remember a request.
+    ///
+    /// # Safety
+    ///
+    /// `request` is a living main request.
+    #[inline]
+    pub unsafe fn create<'r>(request: *mut ngx_http_request_t) -> Option<&'r Self> {
+        // SAFETY: the pool gives memory that is aligned for any type and lives as long as the
+        // request; it is written before anybody sees it.
+        unsafe {
+            let cleanup = ngx_pool_cleanup_add((*request).pool, size_of::<Self>()).as_mut()?;
+            let passage = cleanup.data.cast::<Self>();
+            passage.write(Self {
+                link: UnsafeCell::default(),
+                request,
+                entry: Cell::new(None),
+                stage: Cell::new(Stage::Arriving),
+                ending: Cell::new(Ending::None),
+                ticket: Cell::new(0),
+                since: Cell::new(Moment::NEVER),
+                until: Cell::new(Moment::NEVER),
+                released: Cell::new(false),
+                trial: Cell::new(false),
+                upgraded: Cell::new(false),
+                reading: Cell::new(false),
+            });
+            cleanup.handler = Some(end);
+            context(request).write(passage.cast());
+            Some(&*passage)
+        }
+    }
+
+    /// What is remembered of a request. An internal redirect wipes the modules' contexts, not the
+    /// pool's cleanups.
+    ///
+    /// # Safety
+    ///
+    /// `request` is a living main request.
+    #[inline]
+    pub unsafe fn find<'r>(request: *mut ngx_http_request_t) -> Option<&'r Self> {
+        // SAFETY: the context is null or what `create` put there.
+        unsafe {
+            let known = (*context(request)).cast::<Self>();
+            if !known.is_null() {
+                return Some(&*known);
+            }
+            if (*request).internal() == 0 && (*request).filter_finalize() == 0 {
+                return None;
+            }
+            Self::search(request)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Passage::find`].
+    #[cold]
+    unsafe fn search<'r>(request: *mut ngx_http_request_t) -> Option<&'r Self> {
+        // SAFETY: nginx's list of cleanups; those with our handler have our data.
+        unsafe {
+            let mut next = (*(*request).pool).cleanup;
+            while let Some(cleanup) = next.as_ref() {
+                if cleanup
+                    .handler
+                    .is_some_and(|handler| core::ptr::fn_addr_eq(handler, end as Cleanup))
+                {
+                    context(request).write(cleanup.data);
+                    return Some(&*cleanup.data.cast::<Self>());
+                }
+                next = cleanup.next;
+            }
+            None
+        }
+    }
+
+    pub fn request(&self) -> *mut ngx_http_request_t {
+        self.request
+    }
+
+    pub fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    /// How it came. The log is written before the request's end takes it out of the queue: whoever
+    /// is logged as held has been given up.
+    pub fn ending(&self) -> Ending {
+        match self.stage.get() {
+            Stage::Held | Stage::LetGo => Ending::Aborted,
+            _ => self.ending.get(),
+        }
+    }
+
+    /// Why it was let go.
+    pub fn let_go_as(&self) -> Ending {
+        self.ending.get()
+    }
+
+    pub fn ticket(&self) -> Ticket {
+        self.ticket.get()
+    }
+
+    pub fn since(&self) -> Moment {
+        self.since.get()
+    }
+
+    pub fn entry(&self) -> Option<Entry> {
+        self.entry.get()
+    }
+
+    /// For how long it was held, if it was.
+    pub fn waited(&self) -> Option<Duration> {
+        if self.since.get().is_never() {
+            return None;
+        }
+        let until = self.until.get();
+        let until = if until.is_never() { super::clock::now() } else { until };
+        Some(until.since(self.since.get()))
+    }
+
+    /// What a request does that meets the gate once more.
+    pub fn meet_again(&self) -> ngx_int_t {
+        match self.stage.get() {
+            Stage::Arriving | Stage::Through => NGX_DECLINED as ngx_int_t,
+            Stage::Held | Stage::LetGo => NGX_AGAIN as ngx_int_t,
+            Stage::Refused(status) => status as ngx_int_t,
+        }
+    }
+
+    /// It goes through without having been held; its worker has counted it.
+    #[inline]
+    pub fn go_through(&self, entry: Option<Entry>, ending: Ending) {
+        self.entry.set(entry);
+        self.ending.set(ending);
+        self.stage.set(Stage::Through);
+    }
+
+    pub fn hold(&self, entry: Entry, ticket: Ticket, now: Moment) {
+        self.entry.set(Some(entry));
+        self.ticket.set(ticket);
+        self.since.set(now);
+        self.stage.set(Stage::Held);
+    }
+
+    /// It is let go, in flight from now on.
+    pub fn let_go(&self, ending: Ending, trial: bool, now: Moment) {
+        let Some(entry) = self.entry.get() else { return };
+        self.stage.set(Stage::LetGo);
+        self.ending.set(ending);
+        self.until.set(now);
+        entry.lane.add(Count::InFlight);
+        if ending == Ending::Released {
+            self.released.set(true);
+            entry.lane.add(Count::Released);
+        }
+        if trial {
+            self.trial.set(true);
+            entry.lane.add(Count::Trial);
+        }
+    }
+
+    /// It is on its way to the backend.
+    pub fn set_through(&self) {
+        self.stage.set(Stage::Through);
+    }
+
+    pub fn refuse(&self, status: u16, ending: Ending, now: Moment) {
+        self.until.set(now);
+        self.ending.set(ending);
+        self.stage.set(Stage::Refused(status));
+    }
+
+    /// Its connection is used for something else from now on (101).
+    pub fn upgrade(&self) {
+        let (Stage::Through, Some(entry), false) =
+            (self.stage.get(), self.entry.get(), self.upgraded.get())
+        else {
+            return;
+        };
+        self.upgraded.set(true);
+        entry.lane.add(Count::Upgraded);
+        entry.lane.sub(Count::InFlight);
+        self.stop_counting_release(entry, Outcome::Good);
+    }
+
+    /// The request is over, whatever the reason.
+    fn end(&self) {
+        let Some(worker) = Worker::here() else { return };
+        match (self.stage.get(), self.entry.get()) {
+            (Stage::Held, Some(_)) => {
+                self.until.set(super::clock::now());
+                self.ending.set(Ending::Aborted);
+                worker.withdraw(self, |totals| totals.aborted += 1);
+            }
+            (Stage::LetGo, Some(entry)) => {
+                self.ending.set(Ending::Aborted);
+                worker.count(entry.app, |totals| totals.aborted += 1);
+                self.leave(entry, Outcome::Void);
+            }
+            (Stage::Through, Some(entry)) => self.leave(entry, self.outcome()),
+            _ => {}
+        }
+    }
+
+    fn leave(&self, entry: Entry, outcome: Outcome) {
+        if self.upgraded.get() {
+            entry.lane.sub(Count::Upgraded);
+            return;
+        }
+        entry.lane.sub(Count::InFlight);
+        self.stop_counting_release(entry, outcome);
+        if let Some(worker) = Worker::here() {
+            worker.request_ended(entry.app);
+        }
+    }
+
+    fn stop_counting_release(&self, entry: Entry, outcome: Outcome) {
+        if self.released.replace(false) {
+            entry.lane.sub(Count::Released);
+        }
+        if self.trial.replace(false) {
+            entry.lane.sub(Count::Trial);
+            if let Some(worker) = Worker::here() {
+                worker.trial_ended(entry.app, outcome);
+            }
+        }
+    }
+
+    /// What a canary is judged by.
+    fn outcome(&self) -> Outcome {
+        // SAFETY: the pool's cleanups run before its memory is freed, so the request and its
+        // upstream can still be looked at.
+        unsafe {
+            let request = &*self.request;
+            let status = match request.err_status {
+                0 => request.headers_out.status,
+                status => status,
+            };
+            let broken = request.upstream.as_ref().is_some_and(|upstream| {
+                upstream.pipe.as_ref().is_some_and(|pipe| pipe.upstream_error() != 0)
+            });
+            match u32::try_from(status).unwrap_or_default() {
+                0 | 499 => Outcome::Void,
+                status if status >= 500 => Outcome::Failed(status),
+                _ if broken => Outcome::Failed(502),
+                _ => Outcome::Good,
+            }
+        }
+    }
+
+    /// The passage whose link this is.
+    ///
+    /// # Safety
+    ///
+    /// The link is that of a living passage.
+    pub(super) unsafe fn of_link<'r>(link: NonNull<ngx_queue_t>) -> &'r Self {
+        // SAFETY: the link is the first field of a passage.
+        unsafe { link.cast::<Self>().as_ref() }
+    }
+}
+
+type Cleanup = unsafe extern "C" fn(*mut c_void);
+
+unsafe extern "C" fn end(passage: *mut c_void) {
+    // SAFETY: nginx passes what `create` wrote.
+    guarded((), || unsafe { (*passage.cast::<Passage>()).end() });
+}
+
+/// Where nginx keeps the module's context of a request.
+///
+/// # Safety
+///
+/// `request` is a living request.
+#[inline]
+unsafe fn context(request: *mut ngx_http_request_t) -> *mut *mut c_void {
+    // SAFETY: each request has a context for every module.
+    unsafe { (*request).ctx.add(module().ctx_index) }
+}

@@ -1,0 +1,194 @@
+//! nginx's shared memory zone, and its mutex as a lock for Rust.
+
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+
+use nginx_sys::{
+    NGX_ERROR, NGX_LOG_EMERG, NGX_OK, ngx_core_conf_t, ngx_core_module, ngx_cycle, ngx_cycle_t,
+    ngx_int_t, ngx_list_part_t, ngx_pagesize, ngx_shm_zone_t, ngx_shmtx_lock, ngx_shmtx_trylock,
+    ngx_shmtx_unlock, ngx_slab_alloc, ngx_slab_pool_t, ngx_str_t,
+};
+use parking_lot::lock_api::{GuardNoSend, RawMutex};
+
+use super::boundary::guarded;
+use crate::gate::State;
+use crate::shm::{self, Unfit};
+
+pub const NAME: &str = "intermission";
+
+pub const DEFAULT_SIZE: usize = 1024 * 1024;
+
+pub type Zone = shm::Zone<ZoneLock>;
+
+/// The mutex of a zone's slab pool: the one that the master opens when a worker dies with it.
+#[repr(transparent)]
+pub struct ZoneLock(*mut ngx_slab_pool_t);
+
+// SAFETY: the mutex is made for many processes, and the pointer to it is the same in all of them:
+// the zone is mapped before they are forked.
+unsafe impl Sync for ZoneLock {}
+// SAFETY: as above.
+unsafe impl Send for ZoneLock {}
+
+// SAFETY: nginx's mutex excludes; it is a spin lock in shared memory, not reentrant, and nothing
+// that is done under it takes it again.
+unsafe impl RawMutex for ZoneLock {
+    // A lock of no zone: it is never locked, as a zone is made with `ZoneLock::of`.
+    #[allow(clippy::declare_interior_mutable_const)]
+    const INIT: Self = Self(ptr::null_mut());
+
+    type GuardMarker = GuardNoSend;
+
+    fn lock(&self) {
+        // SAFETY: the pool lives as long as the zone, in which this lock stands.
+        unsafe { ngx_shmtx_lock(&raw mut (*self.0).mutex) }
+    }
+
+    fn try_lock(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { ngx_shmtx_trylock(&raw mut (*self.0).mutex) != 0 }
+    }
+
+    unsafe fn unlock(&self) {
+        // SAFETY: as above; the caller has the lock.
+        unsafe { ngx_shmtx_unlock(&raw mut (*self.0).mutex) }
+    }
+}
+
+/// The zone in nginx's shared memory, if it has been made.
+///
+/// # Safety
+///
+/// `shm_zone` is null or one of ours, of a living cycle.
+pub unsafe fn attached(shm_zone: *const ngx_shm_zone_t) -> Option<Zone> {
+    // SAFETY: nginx makes the pool when it maps the memory; its data is what `init` left there.
+    unsafe {
+        let pool = shm_zone.as_ref()?.shm.addr.cast::<ngx_slab_pool_t>();
+        let memory = NonNull::new(pool.as_ref()?.data)?;
+        Zone::attach(memory.cast()).ok()
+    }
+}
+
+/// Called by nginx for the zone of a new configuration, in the master, while the workers of the old
+/// one still run, and before the new one can no longer fail: nothing is destroyed here.
+pub unsafe extern "C" fn init(shm_zone: *mut ngx_shm_zone_t, _old: *mut c_void) -> ngx_int_t {
+    guarded(NGX_ERROR as ngx_int_t, || {
+        // SAFETY: nginx passes the zone that this is the `init` of.
+        let result = unsafe { init_zone(&*shm_zone) };
+        let Err(problem) = result else { return NGX_OK as ngx_int_t };
+        // SAFETY: the log of the zone is that of the new configuration.
+        ngx::ngx_log_error!(NGX_LOG_EMERG, unsafe { (*shm_zone).shm.log }, "{problem}");
+        NGX_ERROR as ngx_int_t
+    })
+}
+
+/// # Safety
+///
+/// As [`init`].
+unsafe fn init_zone(shm_zone: &ngx_shm_zone_t) -> Result<(), String> {
+    let pool = shm_zone.shm.addr.cast::<ngx_slab_pool_t>();
+    // SAFETY: nginx has made the pool; a pool with data is one that a former configuration used.
+    unsafe {
+        if let Some(memory) = NonNull::new((*pool).data) {
+            return Zone::attach(memory.cast()).map(|_| ()).map_err(|_| foreign());
+        }
+        if let Some(old) = running_zone().filter(|old| (**old).shm.size != shm_zone.shm.size) {
+            return Err(resized((*old).shm.size, shm_zone.shm.size));
+        }
+        let size = (*pool).pfree * ngx_pagesize;
+        let memory = NonNull::new(ngx_slab_alloc(pool, size)).ok_or_else(|| too_small(shm_zone))?;
+        let zone = Zone::create(memory.cast(), size, worker_processes(), ZoneLock(pool));
+        match zone {
+            Err(Unfit::TooSmall) => return Err(too_small(shm_zone)),
+            Err(Unfit::Foreign) => return Err(foreign()),
+            Ok(_) => (*pool).data = memory.as_ptr(),
+        }
+    }
+    Ok(())
+}
+
+fn foreign() -> String {
+    "intermission: the running nginx uses another version of this module; restart it, or upgrade \
+     its binary (USR2), to change the version"
+        .to_owned()
+}
+
+fn resized(old: usize, new: usize) -> String {
+    format!(
+        "\"intermission_zone\" cannot change from {old} to {new} bytes while nginx runs, as held \
+         requests would be lost; restart it, or upgrade its binary (USR2)"
+    )
+}
+
+fn too_small(shm_zone: &ngx_shm_zone_t) -> String {
+    format!(
+        "\"intermission_zone\" of {} bytes is too small to work: expected at least 64k",
+        shm_zone.shm.size
+    )
+}
+
+/// The zone of the configuration that nginx runs with at the moment.
+///
+/// # Safety
+///
+/// Called in the master (or while nginx starts).
+pub unsafe fn running_zone() -> Option<*const ngx_shm_zone_t> {
+    // SAFETY: `ngx_cycle` is the running cycle until the new configuration is in place; its list of
+    // zones is nginx's own.
+    unsafe {
+        let cycle = ngx_cycle.as_ref()?;
+        if cycle.conf_ctx.is_null() {
+            return None;
+        }
+        let mut part: *const ngx_list_part_t = &cycle.shared_memory.part;
+        while let Some(zones) = part.as_ref() {
+            let first = zones.elts.cast::<ngx_shm_zone_t>();
+            for index in 0..zones.nelts {
+                let zone = first.add(index);
+                if bytes(&(*zone).shm.name) == NAME.as_bytes() {
+                    return Some(zone);
+                }
+            }
+            part = zones.next;
+        }
+        None
+    }
+}
+
+/// Whether anything would be lost with the running zone.
+///
+/// # Safety
+///
+/// As [`running_zone`].
+pub unsafe fn is_running_paused() -> bool {
+    // SAFETY: the caller's promise.
+    let zone = unsafe { running_zone().and_then(|zone| attached(zone)) };
+    zone.is_some_and(|zone| zone.lock().apps().any(|app| zone.state(app) != State::Open))
+}
+
+/// How many workers the configuration at hand asks for.
+fn worker_processes() -> usize {
+    // SAFETY: while zones are initialised, `ngx_cycle` may still be the old cycle; its core module's
+    // configuration, if there is one, is valid.
+    let configured = unsafe {
+        let context = ngx_cycle.as_ref().map(|cycle: &ngx_cycle_t| cycle.conf_ctx);
+        context.filter(|context| !context.is_null()).and_then(|context| {
+            let conf = (*context.add(ngx_core_module.index)).cast::<ngx_core_conf_t>();
+            conf.as_ref().map(|conf| conf.worker_processes)
+        })
+    };
+    let configured = configured.and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+    // SAFETY: set once when nginx starts.
+    configured.max(usize::try_from(unsafe { nginx_sys::ngx_ncpu }).unwrap_or(1)).max(1)
+}
+
+/// # Safety
+///
+/// The string's data is valid for its length.
+unsafe fn bytes(string: &ngx_str_t) -> &[u8] {
+    if string.len == 0 {
+        return &[];
+    }
+    // SAFETY: the caller's promise.
+    unsafe { core::slice::from_raw_parts(string.data, string.len) }
+}
