@@ -21,7 +21,8 @@ $t->start(<<'EOF');
         intermission on;
         intermission_max_time 300ms;
         intermission_timeout_action 503;
-        intermission_bypass $cookie_operator $arg_through$http_x_through;
+        intermission_bypass $cookie_operator;
+        intermission_bypass $arg_through$http_x_through;
 
         location / { proxy_pass http://%%ORIGIN%%; }
         location /always/ {

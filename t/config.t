@@ -38,7 +38,7 @@ my @anywhere = (
     'intermission_max_time 1m30s',
     'intermission_max_time 1d',
     'intermission_timeout_action pass',
-    ( map {"intermission_timeout_action $_"} 400, 404, 429, 499, 500, 503, 504, 599 ),
+    ( map {"intermission_timeout_action $_"} 400, 404, 429, 500, 503, 504, 599 ),
     'intermission_health_check_path /up',
     'intermission_health_check_path /up /health/live "/with space"',
     'intermission_privileged_user_agent probe',

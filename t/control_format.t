@@ -63,7 +63,7 @@ like $asked_both->header('Content-Type'), qr{^text/plain}, 'format= goes before 
 for my $accept ('text/html, application/json;q=0.9', 'application/json, text/plain, */*') {
     like call('status', "Accept: $accept")->header('Content-Type'), qr{json}, "Accept: $accept";
 }
-for my $accept ('*/*', 'text/html', 'application/jsonx') {
+for my $accept ('*/*', 'text/html', 'application/json-patch+json') {
     like call('status', "Accept: $accept")->header('Content-Type'), qr{text}, "Accept: $accept";
 }
 for my $call (qw(enable enable disable disable)) {

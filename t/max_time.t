@@ -39,7 +39,7 @@ $t->start(<<'EOF');
             error_page 504 /sorry;
             proxy_pass http://%%ORIGIN%%;
         }
-        location /sorry { internal; proxy_pass http://%%ORIGIN%%; }
+        location /sorry { internal; intermission off; proxy_pass http://%%ORIGIN%%; }
         location /patient {
             intermission_max_time 1h;
             proxy_pass http://%%ORIGIN%%;
@@ -63,7 +63,7 @@ is $t->post('/slow', 'body')->status, 429, 'or one that blames the client';
 is scalar($origin->uris), 2, 'which the origin does not see';
 my $page = $t->get('/page');
 is $page->status, 504, 'the error goes through error_page';
-is $page->body, "/sorry\n", 'and its page is not held again';
+is $page->body, "/sorry\n", 'to a page outside of the gate';
 
 my $status = $t->status;
 is $status->{held}, 1, 'who has more time is still held';

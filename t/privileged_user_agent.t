@@ -19,7 +19,8 @@ $t->start(<<'EOF');
         intermission on;
         intermission_max_time 100ms;
         intermission_timeout_action 503;
-        intermission_privileged_user_agent Deploy/1.0 "~^probe-[0-9]+$" ~*MONITOR "two words";
+        intermission_privileged_user_agent Deploy/1.0 "~^probe-[0-9]+$" ~*MONITOR;
+        intermission_privileged_user_agent "two words";
 
         location / { proxy_pass http://%%ORIGIN%%; }
         location /nobody/ {

@@ -35,7 +35,11 @@ $t->start(<<'EOF');
             auth_request /no;
             proxy_pass http://%%ORIGIN%%;
         }
-        location ~ ^/(yes|no)$ { allow all; proxy_pass http://%%ORIGIN%%; }
+        location ~ ^/(yes|no)$ {
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+            proxy_pass http://%%ORIGIN%%;
+        }
 
         location /intermission/ { allow 127.0.0.1; intermission_control; }
     }

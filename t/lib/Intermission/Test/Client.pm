@@ -27,7 +27,7 @@ sub new {
     my ($class, %to) = @_;
     my $self = bless {
         socket => socket_to(%to),
-        host => defined $to{path} ? 'localhost' : ($to{host} // '127.0.0.1') . ":$to{port}",
+        host => name_of(%to),
         input => '',
         methods => [],    # of the requests that are not answered yet
     }, $class;
@@ -47,6 +47,14 @@ sub socket_to {
     setsockopt $socket, IPPROTO_TCP, TCP_NODELAY, 1 if !defined $to{path};
     $socket->blocking(0);
     return $socket;
+}
+
+# What the client calls the server in its Host header.
+sub name_of {
+    my (%to) = @_;
+    return 'localhost' if defined $to{path};
+    my $host = $to{host} // '127.0.0.1';
+    return ($host =~ /:/ ? "[$host]" : $host) . ":$to{port}";
 }
 
 sub DESTROY {
