@@ -14,7 +14,7 @@ CREATE TABLE orders (
 );
 
 INSERT INTO orders (ref, customer, amount, placed_at)
-WITH RECURSIVE past (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM past WHERE n < 600000)
+WITH RECURSIVE past (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM past WHERE n < 800000)
 SELECT 'past-' || n, 'Customer ' || (n * 7919 % 20011), n % 9973 / 100.0,
        datetime('2025-01-01', (n * 60) || ' seconds')
 FROM past;
