@@ -14,10 +14,11 @@ pub enum Call {
     Status,
     Enable,
     Disable,
+    Maintenance,
 }
 
 /// The calls there are, for the error that lists them.
-pub const CALLS: &str = "status, enable, disable";
+pub const CALLS: &str = "status, enable, disable, maintenance";
 
 impl Call {
     pub fn of_path(path: &[u8]) -> Option<Self> {
@@ -26,6 +27,7 @@ impl Call {
             b"status" => Some(Self::Status),
             b"enable" => Some(Self::Enable),
             b"disable" => Some(Self::Disable),
+            b"maintenance" => Some(Self::Maintenance),
             _ => None,
         }
     }
@@ -34,7 +36,7 @@ impl Call {
     pub fn methods(self) -> &'static str {
         match self {
             Self::Status => "GET, HEAD",
-            Self::Enable | Self::Disable => "GET, POST, PUT",
+            Self::Enable | Self::Disable | Self::Maintenance => "GET, POST, PUT",
         }
     }
 
@@ -45,7 +47,10 @@ impl Call {
     /// The arguments that the call knows, besides those that all know.
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Status | Self::Enable | Self::Disable => &[],
+            Self::Status => &[],
+            Self::Enable => &["for", "drain", "keep"],
+            Self::Disable => &["rate", "burst", "concurrency", "canary"],
+            Self::Maintenance => &["retry_after"],
         }
     }
 }
@@ -57,6 +62,7 @@ pub enum Done {
     AlreadyEnabled,
     Disabled,
     AlreadyDisabled,
+    Maintenance,
 }
 
 impl Done {
@@ -66,6 +72,7 @@ impl Done {
             Self::AlreadyEnabled => "Pause already enabled.",
             Self::Disabled => "Pause disabled.",
             Self::AlreadyDisabled => "Pause already disabled.",
+            Self::Maintenance => "Maintenance enabled.",
         }
     }
 }

@@ -126,6 +126,8 @@ pub struct Gate {
     /// the next.
     pub pauses: u64,
     pub trials: u64,
+    /// Which canary the last verdict was about.
+    pub judged: u64,
     pub totals: Totals,
     pub waits: Waits,
 }
@@ -145,6 +147,7 @@ impl Default for Gate {
             last_trial: Trial::default(),
             pauses: 0,
             trials: 0,
+            judged: 0,
             totals: Totals::default(),
             waits: Waits::default(),
         }
@@ -176,11 +179,11 @@ impl Gate {
 
     /// Lets the held requests go, `trial` of them (if not 0) ahead as a canary.
     pub fn disable(&mut self, now: Moment, policy: Policy, trial: u32, survey: &Survey) -> Change {
-        if self.state == State::Open && trial == 0 {
-            return self.unchanged();
-        }
-        let again = self.state == State::Releasing && self.policy == policy && trial == 0;
-        if again && !self.trial.is_on() {
+        let again = self.state == State::Releasing
+            && self.policy == policy
+            && trial == 0
+            && !self.trial.is_on();
+        if self.state == State::Open || again {
             return self.unchanged();
         }
         self.policy = policy;
@@ -305,6 +308,7 @@ impl Gate {
             return None;
         }
         self.last_trial = self.trial;
+        self.judged = self.trials;
         self.trial = Trial::default();
         if verdict == Verdict::Bad {
             self.pauses += 1;
@@ -341,7 +345,8 @@ impl Gate {
         change
     }
 
-    fn unchanged(&self) -> Change {
+    /// What a call did that found nothing to do.
+    pub fn unchanged(&self) -> Change {
         Change { from: self.state, to: self.state, cause: Cause::Call }
     }
 }

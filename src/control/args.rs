@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
-use super::Call;
+use super::{Call, values};
+use crate::gate::policy::{MAX_COUNT, Policy};
 
 /// What is wrong with the arguments, in words for whoever made the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +59,105 @@ impl<'q> Args<'q> {
             return Err(BadArgument(format!("argument \"{}\" is given twice", shown(name))));
         }
         Ok(())
+    }
+}
+
+/// How an app is to be paused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Enable {
+    /// After this time it is resumed by itself.
+    pub lasts: Option<Duration>,
+    /// The answer waits for this long at most until nothing is in flight.
+    pub drain: Option<Duration>,
+    /// The pause stays though the drain took longer.
+    pub keep: bool,
+}
+
+impl Enable {
+    pub fn parse(args: &Args<'_>) -> Result<Self, BadArgument> {
+        let enable =
+            Self { lasts: args.time("for")?, drain: args.time("drain")?, keep: args.flag("keep")? };
+        if enable.keep && enable.drain.is_none() {
+            return Err(BadArgument("argument \"keep\" goes with \"drain\"".to_owned()));
+        }
+        Ok(enable)
+    }
+}
+
+/// How the held requests are to be let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disable {
+    pub policy: Policy,
+    /// How many go ahead as a canary, 0 for none.
+    pub canary: u32,
+}
+
+impl Disable {
+    /// `policy` is what holds for what the arguments do not say.
+    pub fn parse(args: &Args<'_>, policy: Policy) -> Result<Self, BadArgument> {
+        let rate = args.value("rate", "a rate from 1r/s to 1000000r/s", values::rate)?;
+        let burst = args.count("burst")?;
+        let own_burst = if rate.is_some() { 0 } else { policy.burst };
+        let policy = Policy {
+            rate: rate.unwrap_or(policy.rate),
+            burst: burst.unwrap_or(own_burst),
+            concurrency: args.count("concurrency")?.unwrap_or(policy.concurrency),
+            ..policy
+        };
+        if burst.is_some() && policy.rate == 0 {
+            return Err(BadArgument("argument \"burst\" goes with \"rate\"".to_owned()));
+        }
+        values::check_burst(&policy)
+            .map_err(|problem| BadArgument(format!("argument \"burst\": {problem}")))?;
+        Ok(Self { policy, canary: args.count("canary")?.unwrap_or(0) })
+    }
+}
+
+/// `Retry-After` of the maintenance answers in seconds, 0 for none.
+pub fn retry_after(args: &Args<'_>) -> Result<u64, BadArgument> {
+    let in_range = |value: &[u8]| {
+        let time = values::time(value)?;
+        (time.as_secs() > 0 && time <= values::DAY).then_some(time.as_secs())
+    };
+    Ok(args.value("retry_after", "a time from 1s to 1d", in_range)?.unwrap_or(0))
+}
+
+impl Args<'_> {
+    /// The value of an argument, if it is given; else what is wrong with it.
+    fn value<T>(
+        &self,
+        name: &str,
+        expected: &str,
+        parse: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, BadArgument> {
+        let Some(given) = self.get(name) else { return Ok(None) };
+        parse(given).map(Some).ok_or_else(|| {
+            let given = shown(given);
+            BadArgument(format!("argument \"{name}\" is \"{given}\": expected {expected}"))
+        })
+    }
+
+    fn time(&self, name: &str) -> Result<Option<Duration>, BadArgument> {
+        self.value(name, "a time above 0 and at most 1d, such as 30s", |given| {
+            values::time(given).filter(|time| !time.is_zero() && *time <= values::DAY)
+        })
+    }
+
+    fn count(&self, name: &str) -> Result<Option<u32>, BadArgument> {
+        let expected = format!("a number from 1 to {MAX_COUNT}");
+        self.value(name, &expected, |given| {
+            let count = u32::try_from(values::number(given)?).ok()?;
+            (1..=MAX_COUNT).contains(&count).then_some(count)
+        })
+    }
+
+    fn flag(&self, name: &str) -> Result<bool, BadArgument> {
+        let flag = self.value(name, "0 or 1", |given| match given {
+            b"0" => Some(false),
+            b"1" => Some(true),
+            _ => None,
+        })?;
+        Ok(flag.unwrap_or(false))
     }
 }
 

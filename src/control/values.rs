@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::gate::policy::{MAX_RATE, Policy};
+
 /// The longest time that any value may name.
 pub const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -48,6 +50,25 @@ pub fn time(value: &[u8]) -> Option<Duration> {
 pub fn number(value: &[u8]) -> Option<u64> {
     let (number, rest) = leading_number(value)?;
     rest.is_empty().then_some(number)
+}
+
+/// A rate in requests per second, as nginx writes it: `500r/s`.
+pub fn rate(value: &[u8]) -> Option<u32> {
+    let rate = u32::try_from(number(value.strip_suffix(b"r/s")?)?).ok()?;
+    (1..=MAX_RATE).contains(&rate).then_some(rate)
+}
+
+/// Whether a policy's rate can be kept with its burst.
+pub fn check_burst(policy: &Policy) -> Result<(), String> {
+    let least = Policy::least_burst(policy.rate);
+    if policy.burst > 0 && policy.burst < least {
+        return Err(format!(
+            "{} is too small for {}r/s, as timers fire once in a millisecond: expected at least \
+             {least}",
+            policy.burst, policy.rate
+        ));
+    }
+    Ok(())
 }
 
 fn find_unit(unit: &[u8]) -> Option<(usize, u64)> {

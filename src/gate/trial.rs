@@ -61,6 +61,15 @@ impl Trial {
         }
     }
 
+    /// How many failed, with those that ended unseen.
+    pub fn failed(&self) -> u32 {
+        self.failed + self.started.saturating_sub(self.ended)
+    }
+
+    pub fn is_good(&self) -> bool {
+        self.failed() == 0
+    }
+
     /// The verdict, with `under_way` requests of the canary in flight in living workers.
     ///
     /// A request that ended unseen, because its worker was killed, counts as failed; one failure
@@ -70,7 +79,7 @@ impl Trial {
         if !self.is_on() || under_way > 0 || !released_all {
             return Verdict::Pending;
         }
-        if self.failed == 0 && self.ended == self.started { Verdict::Good } else { Verdict::Bad }
+        if self.is_good() { Verdict::Good } else { Verdict::Bad }
     }
 }
 

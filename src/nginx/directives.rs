@@ -6,12 +6,12 @@ use core::ptr;
 use core::time::Duration;
 
 use nginx_sys::{
-    NGX_CONF_1MORE, NGX_CONF_FLAG, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_HTTP_LOC_CONF,
-    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF,
-    NGX_LOG_EMERG, NGX_OK, ngx_command_t, ngx_conf_t, ngx_http_compile_complex_value,
-    ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_http_request_t,
-    ngx_http_set_predicate_slot, ngx_int_t, ngx_parse_size, ngx_pcalloc, ngx_shared_memory_add,
-    ngx_str_t, ngx_uint_t,
+    NGX_CONF_1MORE, NGX_CONF_FLAG, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12,
+    NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET,
+    NGX_HTTP_SRV_CONF, NGX_LOG_EMERG, NGX_OK, ngx_command_t, ngx_conf_t,
+    ngx_http_compile_complex_value, ngx_http_compile_complex_value_t, ngx_http_complex_value_t,
+    ngx_http_request_t, ngx_http_set_predicate_slot, ngx_int_t, ngx_parse_size, ngx_pcalloc,
+    ngx_shared_memory_add, ngx_str_t, ngx_uint_t,
 };
 use ngx::core::NGX_CONF_ERROR;
 use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
@@ -24,6 +24,7 @@ use super::module::module;
 use super::{control, zone};
 use crate::control::args::shown;
 use crate::control::values;
+use crate::gate::policy::{MAX_COUNT, Policy};
 use crate::shm::MAX_NAME;
 
 const PLACES: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
@@ -181,6 +182,43 @@ setter!(set_interval, "intermission_interval", |directive, conf| {
     Directive::once(&mut conf.interval, time)
 });
 
+setter!(set_release_rate, "intermission_release_rate", |directive, conf| {
+    let rate = values::rate(directive.value());
+    let rate = rate.ok_or_else(|| "expected a rate from 1r/s to 1000000r/s".to_owned())?;
+    let burst = match directive.values.get(1) {
+        None => 0,
+        Some(given) => given
+            .strip_prefix(b"burst=")
+            .and_then(count)
+            .ok_or_else(|| format!("expected \"burst=\" with {COUNT_EXPECTED}"))?,
+    };
+    values::check_burst(&Policy { rate, burst, ..Policy::default() })
+        .map_err(|problem| format!("burst {problem}"))?;
+    Directive::once(&mut conf.rate, (rate, burst))
+});
+
+setter!(set_release_concurrency, "intermission_release_concurrency", |directive, conf| {
+    let number = match directive.value() {
+        b"0" => Some(0),
+        number => count(number),
+    };
+    let number = number.ok_or_else(|| format!("expected {COUNT_EXPECTED}, or 0 for no limit"))?;
+    Directive::once(&mut conf.concurrency, number)
+});
+
+setter!(set_release_timeout, "intermission_release_timeout", |directive, conf| {
+    let expected = "a time above 0 and at most 1d, such as 60s";
+    let time = directive.time(Duration::from_millis(1), expected)?;
+    Directive::once(&mut conf.release_timeout, time)
+});
+
+const COUNT_EXPECTED: &str = "a number from 1 to 1000000";
+
+fn count(value: &[u8]) -> Option<u32> {
+    let count = u32::try_from(values::number(value)?).ok()?;
+    (1..=MAX_COUNT).contains(&count).then_some(count)
+}
+
 setter!(set_control, "intermission_control", |directive, conf| {
     let control = match directive.value() {
         b"" | b"local" => Control::Local,
@@ -329,7 +367,7 @@ const fn command(
     }
 }
 
-const COUNT: usize = 13;
+const COUNT: usize = 16;
 
 /// nginx takes commands that it could write to, though it does not.
 #[repr(transparent)]
@@ -367,6 +405,19 @@ pub static COMMANDS: Commands = Commands([
     command(ngx_string!("intermission_retry_after"), PLACES, NGX_CONF_TAKE1, set_retry_after),
     command(ngx_string!("intermission_read_body"), PLACES, NGX_CONF_TAKE1, set_read_body),
     command(ngx_string!("intermission_interval"), PLACES, NGX_CONF_TAKE1, set_interval),
+    command(ngx_string!("intermission_release_rate"), PLACES, NGX_CONF_TAKE12, set_release_rate),
+    command(
+        ngx_string!("intermission_release_concurrency"),
+        PLACES,
+        NGX_CONF_TAKE1,
+        set_release_concurrency,
+    ),
+    command(
+        ngx_string!("intermission_release_timeout"),
+        PLACES,
+        NGX_CONF_TAKE1,
+        set_release_timeout,
+    ),
     command(
         ngx_string!("intermission_control"),
         NGX_HTTP_LOC_CONF,

@@ -101,8 +101,11 @@ unsafe fn knock(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t
         Answer::Held => unsafe { hold::suspend(passage, conf) },
         // SAFETY: the caller's promise.
         Answer::Full => unsafe { refuse(passage, conf, Ending::Rejected) },
-        // SAFETY: the caller's promise.
-        Answer::Maintenance => unsafe { refuse(passage, conf, Ending::Maintenance) },
+        Answer::Maintenance(entry) => {
+            passage.meet(entry);
+            // SAFETY: the caller's promise.
+            unsafe { refuse(passage, conf, Ending::Maintenance) }
+        }
         Answer::Uncounted | Answer::Closed => {
             passage.go_through(None, Ending::Passed);
             DECLINED
@@ -116,7 +119,7 @@ unsafe fn knock(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t
 unsafe fn refuse(passage: &Passage, conf: &LocConf, ending: Ending) -> ngx_int_t {
     passage.refuse(NGX_HTTP_SERVICE_UNAVAILABLE as u16, ending, clock::now());
     // SAFETY: the caller's promise.
-    unsafe { headers::add_retry_after(passage.request(), conf.retry_after) };
+    unsafe { hold::add_retry_after(passage, conf) };
     passage.meet_again()
 }
 

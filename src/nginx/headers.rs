@@ -75,15 +75,3 @@ pub unsafe fn add(
     }
     Some(())
 }
-
-/// Tells a client when to come back, if that is configured.
-///
-/// # Safety
-///
-/// As [`add`].
-pub unsafe fn add_retry_after(request: *mut ngx_http_request_t, seconds: Option<u64>) {
-    if let Some(seconds) = seconds {
-        // SAFETY: the caller's promise. Without memory the response goes out without the header.
-        unsafe { add(request, "Retry-After", seconds.to_string().as_bytes()) };
-    }
-}

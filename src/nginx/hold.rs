@@ -122,11 +122,26 @@ unsafe fn refuse(passage: &Passage, status: u16) {
     // SAFETY: the caller's promise.
     unsafe {
         stop_timer(request);
-        if u32::from(status) == nginx_sys::NGX_HTTP_SERVICE_UNAVAILABLE {
-            let retry_after = LocConf::of(request).and_then(|conf| conf.retry_after);
-            headers::add_retry_after(request, retry_after);
+        if let Some(conf) = LocConf::of(request).filter(|_| status == 503) {
+            add_retry_after(passage, conf);
         }
         ngx_http_finalize_request(request, status as ngx_int_t);
+    }
+}
+
+/// Tells a client that is refused when to come back, if that is known.
+///
+/// # Safety
+///
+/// The passage is that of a living request whose header has not been sent.
+pub unsafe fn add_retry_after(passage: &Passage, conf: &LocConf) {
+    let called_for = match (passage.ending(), passage.entry(), Worker::here()) {
+        (Ending::Maintenance, Some(entry), Some(worker)) => worker.retry_after(entry.app),
+        _ => None,
+    };
+    if let Some(seconds) = called_for.or(conf.retry_after) {
+        // SAFETY: the caller's promise. Without memory the response goes out without the header.
+        unsafe { headers::add(passage.request(), "Retry-After", seconds.to_string().as_bytes()) };
     }
 }
 

@@ -7,7 +7,8 @@ use nginx_sys::{
     NGX_ERROR, NGX_HTTP_MODULE, NGX_LOG_EMERG, NGX_OK, NGX_RS_MODULE_SIGNATURE, nginx_version,
     ngx_array_push, ngx_conf_t, ngx_cycle_t, ngx_http_handler_pt, ngx_http_module_t,
     ngx_http_phases, ngx_http_phases_NGX_HTTP_ACCESS_PHASE,
-    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_int_t, ngx_module_t, ngx_uint_t,
+    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_http_request_t, ngx_int_t, ngx_module_t,
+    ngx_uint_t,
 };
 use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
 
@@ -105,6 +106,17 @@ static ngx_module_order: List<c_char, 5> = List([
 pub fn module() -> &'static ngx_module_t {
     // SAFETY: nginx writes the indexes when it loads the module, before anything else is called.
     unsafe { &*(&raw const ngx_http_intermission_module) }
+}
+
+/// Where nginx keeps the module's context of a request.
+///
+/// # Safety
+///
+/// `request` is a living request.
+#[inline]
+pub unsafe fn context(request: *mut ngx_http_request_t) -> *mut *mut c_void {
+    // SAFETY: each request has a context for every module.
+    unsafe { (*request).ctx.add(module().ctx_index) }
 }
 
 unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {

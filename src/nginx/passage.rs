@@ -10,7 +10,7 @@ use nginx_sys::{
 };
 
 use super::boundary::guarded;
-use super::module::module;
+use super::module::context;
 use super::worker::Worker;
 use crate::gate::lane::{Count, Ticket};
 use crate::gate::time::Moment;
@@ -215,6 +215,11 @@ impl Passage {
         self.stage.set(Stage::Through);
     }
 
+    /// It has met the gate of this app.
+    pub fn meet(&self, entry: Entry) {
+        self.entry.set(Some(entry));
+    }
+
     pub fn hold(&self, entry: Entry, ticket: Ticket, now: Moment) {
         self.entry.set(Some(entry));
         self.ticket.set(ticket);
@@ -344,15 +349,4 @@ type Cleanup = unsafe extern "C" fn(*mut c_void);
 unsafe extern "C" fn end(passage: *mut c_void) {
     // SAFETY: nginx passes what `create` wrote.
     guarded((), || unsafe { (*passage.cast::<Passage>()).end() });
-}
-
-/// Where nginx keeps the module's context of a request.
-///
-/// # Safety
-///
-/// `request` is a living request.
-#[inline]
-unsafe fn context(request: *mut ngx_http_request_t) -> *mut *mut c_void {
-    // SAFETY: each request has a context for every module.
-    unsafe { (*request).ctx.add(module().ctx_index) }
 }

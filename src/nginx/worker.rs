@@ -1,17 +1,19 @@
 //! A worker: its place in the zone, the requests that it holds, and when it looks at the zone.
 
-use core::cell::{Cell, OnceCell, UnsafeCell};
+use core::cell::{Cell, OnceCell, RefCell, UnsafeCell};
+use core::ptr;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use core::time::Duration;
 
 use nginx_sys::{
     NGX_LOG_NOTICE, NGX_LOG_WARN, NGX_OK, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_add_timer,
     ngx_cycle_t, ngx_del_timer, ngx_event_t, ngx_exiting, ngx_int_t, ngx_pid, ngx_post_event,
-    ngx_posted_events, ngx_posted_next_events, ngx_process, ngx_process_slot,
+    ngx_posted_events, ngx_process, ngx_process_slot,
 };
 
 use super::boundary::guarded;
 use super::conf::MainConf;
+use super::control::Waiter;
 use super::local::Local;
 use super::module::module;
 use super::passage::{Ending, Passage};
@@ -57,6 +59,8 @@ pub struct Worker {
     due: Cell<Moment>,
     seen_changes: Cell<u64>,
     leaving: Cell<bool>,
+    /// Callers that wait for an answer.
+    waiters: RefCell<Vec<*const Waiter>>,
 }
 
 /// How a request comes to a gate that was not found open.
@@ -74,7 +78,7 @@ pub enum Answer {
     Closed,
     Held,
     Full,
-    Maintenance,
+    Maintenance(Entry),
 }
 
 impl Worker {
@@ -133,7 +137,7 @@ impl Worker {
                 Answer::Held
             }
             (Arrival::Full, _) => Answer::Full,
-            (Arrival::Maintenance, _) => Answer::Maintenance,
+            (Arrival::Maintenance, _) => Answer::Maintenance(entry),
             _ => {
                 entry.lane.add(Count::InFlight);
                 Answer::Through(entry)
@@ -161,6 +165,12 @@ impl Worker {
         }
     }
 
+    /// `Retry-After` of an app's maintenance, in seconds.
+    pub fn retry_after(&self, app: AppId) -> Option<u64> {
+        let seconds = self.zone.lock().gate(app).map_or(0, |gate| gate.retry_after);
+        (seconds > 0).then_some(seconds)
+    }
+
     pub fn count(&self, app: AppId, count: impl FnOnce(&mut Totals)) {
         self.update(app, |gate| count(&mut gate.totals));
     }
@@ -183,6 +193,11 @@ impl Worker {
         if counts {
             self.advance(app);
         }
+        let waiting = || self.zone.lanes(app).filter(|(_, lane)| lane.get(Count::Waiting) > 0);
+        if waiting().next().is_some() && self.survey(app).in_flight == 0 {
+            wake::ring(waiting().map(|(slot, _)| slot).filter(|slot| *slot != self.slot));
+            self.look_soon();
+        }
     }
 
     /// Does for an app what has fallen due, and lets go what may go.
@@ -200,7 +215,8 @@ impl Worker {
         let batch = queue.map(|queue| self.take_turn(&mut locked, queue, now, &survey));
         drop(locked);
         if let Some(change) = change {
-            self.announce(&name, &change, &survey, change.cause.name());
+            self.log(&name, &change, survey.held, change.cause.name());
+            self.notify();
         }
         if let (Some(queue), Some(batch)) = (queue, batch) {
             self.send_off(queue, &batch);
@@ -282,6 +298,7 @@ impl Worker {
         {
             self.attend(queue.app);
         }
+        self.wake_waiters();
         self.arm(now);
     }
 
@@ -306,24 +323,47 @@ impl Worker {
         self.zone.survey(app, self.slot, &self.liveness(clock::now()))
     }
 
-    /// Tells everybody, also those who read the log, what became of an app.
-    pub fn announce(&self, name: &[u8], change: &Change, survey: &Survey, by: &str) {
+    /// One line in the error log for each change of state.
+    pub fn log(&self, name: &[u8], change: &Change, held: u32, by: &str) {
         if change.from == change.to && change.cause == Cause::Call {
             return;
         }
         ngx::ngx_log_error!(
             NGX_LOG_NOTICE,
             ngx::log::ngx_cycle_log().as_ptr(),
-            "intermission: app \"{}\" from {} to {} by {by}, {} held",
+            "intermission: app \"{}\" from {} to {} by {by}, {held} held",
             shown(name),
             change.from.name(),
             change.to.name(),
-            survey.held
         );
+    }
+
+    /// Lets every worker look at the zone, this one as well.
+    pub fn notify(&self) {
         self.zone.note_change();
         wake::ring(self.zone.slots().filter(|slot| *slot != self.slot));
+        self.look_soon();
+    }
+
+    fn look_soon(&self) {
         // SAFETY: the event is initialised and stays where it is.
-        unsafe { ngx_post_event(self.look.get(), &raw mut ngx_posted_next_events) };
+        unsafe { ngx_post_event(self.look.get(), &raw mut ngx_posted_events) };
+    }
+
+    pub fn add_waiter(&self, waiter: &Waiter) {
+        self.waiters.borrow_mut().push(ptr::from_ref(waiter));
+        self.arm(clock::now());
+    }
+
+    pub fn forget_waiter(&self, waiter: &Waiter) {
+        self.waiters.borrow_mut().retain(|known| !ptr::eq(*known, waiter));
+    }
+
+    fn wake_waiters(&self) {
+        for waiter in self.waiters.borrow().iter() {
+            // SAFETY: a waiter takes itself out of the list before it goes.
+            unsafe { (**waiter).wake() };
+        }
     }
 
     pub fn liveness(&self, now: Moment) -> Liveness {
@@ -374,8 +414,7 @@ impl Worker {
         }
         self.arm(now);
         if self.zone.state(app) != State::Paused {
-            // SAFETY: the event is initialised and stays where it is.
-            unsafe { ngx_post_event(self.look.get(), &raw mut ngx_posted_events) };
+            self.look_soon();
         }
     }
 
@@ -386,8 +425,8 @@ impl Worker {
 
     /// Sets the timer: for the interval while requests are held, for what falls due in any case.
     fn arm(&self, now: Moment) {
-        let look =
-            if self.holding.get() > 0 { now.plus(self.interval.get()) } else { Moment::NEVER };
+        let idle = self.holding.get() == 0 && self.waiters.borrow().is_empty();
+        let look = if idle { Moment::NEVER } else { now.plus(self.interval.get()) };
         let at = look.min(self.due.get());
         let armed = self.armed.get();
         if armed > now && armed <= at {
@@ -436,6 +475,7 @@ impl Worker {
             due: Cell::new(Moment::NEVER),
             seen_changes: Cell::new(u64::MAX),
             leaving: Cell::new(false),
+            waiters: RefCell::default(),
         };
         for event in [worker.timer.get(), worker.look.get()] {
             // SAFETY: the event has no other user yet.

@@ -1,0 +1,79 @@
+//! Who may call: local clients only, unless said otherwise, and no other site's pages.
+
+use core::net::Ipv6Addr;
+
+use nginx_sys::ngx_http_request_t;
+
+use super::answer::Answer;
+use crate::control::args::shown;
+use crate::control::is_cross_site;
+use crate::nginx::conf::{Control, LocConf};
+use crate::nginx::headers;
+
+/// # Safety
+///
+/// `request` is a living request.
+pub unsafe fn check(request: *mut ngx_http_request_t, conf: &LocConf) -> Result<(), Answer> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let host = headers::value((*request).headers_in.host).unwrap_or_default();
+        let (site, origin) =
+            (headers::find(request, "Sec-Fetch-Site"), headers::find(request, "Origin"));
+        if is_cross_site(site, origin, host) {
+            return Err(Answer::error(403, "Forbidden: this call comes from another site's page."));
+        }
+        let forwarded = ["X-Forwarded-For", "Forwarded", "X-Real-IP"]
+            .iter()
+            .find(|name| headers::find(request, name).is_some());
+        match (conf.control, forwarded) {
+            (Some(Control::Any), _) => Ok(()),
+            (_, Some(name)) => Err(Answer::error(
+                403,
+                format!("Forbidden: the call came through a proxy ({name}), so it is not local."),
+            )),
+            _ if is_local((*(*request).connection).fd) => Ok(()),
+            _ => Err(Answer::error(
+                403,
+                "Forbidden: this location takes calls of local clients only (see \
+                 intermission_control).",
+            )),
+        }
+    }
+}
+
+/// Who makes the call, for the log.
+///
+/// # Safety
+///
+/// `request` is a living request.
+pub unsafe fn name(request: *mut ngx_http_request_t) -> String {
+    // SAFETY: the caller's promise.
+    shown(unsafe { headers::bytes(&(*(*request).connection).addr_text) })
+}
+
+/// Whether the other side of a socket is this machine, whatever headers or a PROXY protocol say.
+/// A socket that has no one other side (HTTP/3) is not local.
+fn is_local(fd: i32) -> bool {
+    // SAFETY: all-zero addresses are valid; the kernel writes no more than it is given room for,
+    // and the family says which of them it wrote.
+    unsafe {
+        let mut address: libc::sockaddr_storage = core::mem::zeroed();
+        let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        if libc::getpeername(fd, (&raw mut address).cast(), &mut length) != 0 {
+            return false;
+        }
+        match i32::from(address.ss_family) {
+            libc::AF_UNIX => true,
+            libc::AF_INET => {
+                let address = &*(&raw const address).cast::<libc::sockaddr_in>();
+                address.sin_addr.s_addr.to_ne_bytes()[0] == 127
+            }
+            libc::AF_INET6 => {
+                let address = &*(&raw const address).cast::<libc::sockaddr_in6>();
+                let address = Ipv6Addr::from(address.sin6_addr.s6_addr);
+                address.is_loopback() || address.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback())
+            }
+            _ => false,
+        }
+    }
+}

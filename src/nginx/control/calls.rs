@@ -1,0 +1,180 @@
+//! What the calls do.
+
+use nginx_sys::ngx_http_request_t;
+
+use super::answer::Answer;
+use super::caller;
+use super::wait::{self, Awaited};
+use crate::control::Done;
+use crate::control::args::{Disable, Enable};
+use crate::control::report::Report;
+use crate::gate::time::{Moment, micros};
+use crate::gate::{Change, Gate, State};
+use crate::nginx::clock;
+use crate::nginx::conf::LocConf;
+use crate::nginx::worker::Worker;
+use crate::shm::AppId;
+
+/// How many records are looked at, for a call, to find an app that can be forgotten.
+const SEARCH: usize = usize::MAX;
+
+/// A call that is being answered.
+pub struct Calling<'r> {
+    pub request: *mut ngx_http_request_t,
+    pub worker: &'r Worker,
+    pub conf: &'r LocConf,
+}
+
+/// What becomes of a call.
+pub enum Reply {
+    Now(Answer),
+    /// The answer comes later, see [`wait`].
+    Later,
+}
+
+impl Calling<'_> {
+    pub fn status(&self, name: &[u8]) -> Answer {
+        Answer::of_reports(200, vec![report(self.worker, name)])
+    }
+
+    pub fn status_of_all(&self) -> Answer {
+        let reports = self.known().iter().map(|(name, _)| report(self.worker, name)).collect();
+        Answer { is_list: true, ..Answer::of_reports(200, reports) }
+    }
+
+    pub fn enable(&self, name: &[u8], asked: &Enable) -> Result<Reply, Answer> {
+        let now = clock::now();
+        let deadline = asked.lasts.map_or(Moment::NEVER, |lasts| now.plus(lasts));
+        let policy = self.conf.policy();
+        let (app, change) = self.change_or_make(name, |gate| gate.enable(now, deadline, policy))?;
+        let again = change.from == State::Paused;
+        let line = if again { Done::AlreadyEnabled } else { Done::Enabled };
+        let Some(limit) = asked.drain else { return Ok(Reply::Now(self.done(name, line))) };
+        let drain = Awaited::Quiet { pause: self.pause(app), keep: asked.keep, line };
+        Ok(wait::begin(self, app, name, drain, Some(limit)))
+    }
+
+    pub fn disable(&self, name: &[u8], asked: &Disable) -> Reply {
+        let Some(app) = self.worker.zone.lock().find(name) else {
+            return Reply::Now(self.done(name, Done::AlreadyDisabled));
+        };
+        let change = self.release(app, name, asked);
+        if matches!(change.from, State::Open) {
+            return Reply::Now(self.done(name, Done::AlreadyDisabled));
+        }
+        if asked.canary > 0 {
+            let trial = self.worker.zone.lock().gate(app).map_or(0, |gate| gate.trials);
+            return wait::begin(self, app, name, Awaited::Verdict { trial }, None);
+        }
+        let again = change.from == State::Releasing;
+        Reply::Now(self.done(name, if again { Done::AlreadyDisabled } else { Done::Disabled }))
+    }
+
+    pub fn disable_all(&self, asked: &Disable) -> Answer {
+        let known = self.known();
+        let released = known.iter().filter(|(name, app)| {
+            let change = self.release(*app, name, asked);
+            !matches!(change.from, State::Open | State::Releasing)
+        });
+        let line = if released.count() > 0 { Done::Disabled } else { Done::AlreadyDisabled };
+        Answer { line: Some(line.line().to_owned()), ..self.status_of_all() }
+    }
+
+    pub fn maintenance(&self, name: &[u8], retry_after: u64) -> Result<Answer, Answer> {
+        let now = clock::now();
+        self.change_or_make(name, |gate| gate.maintenance(now, retry_after))?;
+        Ok(self.done(name, Done::Maintenance))
+    }
+
+    /// Resumes an app as `asked`.
+    pub fn release(&self, app: AppId, name: &[u8], asked: &Disable) -> Change {
+        let now = clock::now();
+        let mut locked = self.worker.zone.lock();
+        let survey = self.worker.zone.survey(app, self.worker.slot, &self.worker.liveness(now));
+        let change = locked
+            .update(app, |gate| gate.disable(now, asked.policy, asked.canary, &survey))
+            .unwrap_or_else(|| Gate::default().unchanged());
+        drop(locked);
+        self.tell(app, name, &change);
+        change
+    }
+
+    pub fn done(&self, name: &[u8], done: Done) -> Answer {
+        Answer { line: Some(done.line().to_owned()), ..self.status(name) }
+    }
+
+    /// Changes the gate of an app that need not be known yet.
+    fn change_or_make(
+        &self,
+        name: &[u8],
+        action: impl FnOnce(&mut Gate) -> Change,
+    ) -> Result<(AppId, Change), Answer> {
+        let full = || {
+            Answer::error(507, "The zone has no room for another app: enlarge intermission_zone.")
+        };
+        let mut locked = self.worker.zone.lock();
+        let app = locked.find_or_create(name, SEARCH).map_err(|_| full())?;
+        locked.entry(app, self.worker.slot).map_err(|_| full())?;
+        let change = locked.update(app, action).ok_or_else(full)?;
+        drop(locked);
+        self.tell(app, name, &change);
+        Ok((app, change))
+    }
+
+    fn tell(&self, app: AppId, name: &[u8], change: &Change) {
+        let held = self.worker.survey(app).held;
+        // SAFETY: the request lives while it is answered.
+        let by = unsafe { caller::name(self.request) };
+        self.worker.log(name, change, held, &by);
+        self.worker.notify();
+    }
+
+    fn pause(&self, app: AppId) -> u64 {
+        self.worker.zone.lock().gate(app).map_or(0, |gate| gate.pauses)
+    }
+
+    fn known(&self) -> Vec<(Vec<u8>, AppId)> {
+        let locked = self.worker.zone.lock();
+        locked.apps().map(|app| (locked.name(app).to_vec(), app)).collect()
+    }
+}
+
+pub fn report(worker: &Worker, name: &[u8]) -> Report {
+    let known = worker.zone.lock().find(name);
+    known.map_or_else(|| unknown(name), |app| report_of(worker, name, app))
+}
+
+/// An app that was never paused, and has nothing in flight, is open.
+fn unknown(name: &[u8]) -> Report {
+    Report {
+        app: name.to_vec(),
+        state: State::Open,
+        held: 0,
+        in_flight: 0,
+        upgraded: 0,
+        oldest_wait_ms: 0,
+        since: None,
+        resumes_at: None,
+        totals: Default::default(),
+    }
+}
+
+fn report_of(worker: &Worker, name: &[u8], app: AppId) -> Report {
+    worker.attend(app);
+    let survey = worker.survey(app);
+    let gate = worker.zone.lock().gate(app).cloned().unwrap_or_default();
+    let now = clock::now();
+    let oldest = if survey.oldest.is_never() { now } else { survey.oldest };
+    let time = |at: Moment| (!at.is_never()).then(|| clock::timestamp(at));
+    Report {
+        state: gate.state(),
+        held: survey.held,
+        in_flight: survey.in_flight,
+        upgraded: survey.upgraded,
+        oldest_wait_ms: micros(now.since(oldest)) / 1000,
+        since: (gate.since != Moment::default()).then(|| clock::timestamp(gate.since)),
+        resumes_at: time(gate.deadline),
+        totals: gate.totals,
+        ..unknown(name)
+    }
+}
