@@ -1,0 +1,132 @@
+//! What is measured and reported: a figure, its reference, and the goal that was set for it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::stats::Series;
+
+/// The subject whose goals are judged; all others are there to compare.
+pub const OURS: &str = "intermission";
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Figure {
+    pub section: String,
+    pub name: String,
+    pub unit: Unit,
+    /// Whose figure it is.
+    pub subject: String,
+    pub measured: Series,
+    pub reference: Option<Reference>,
+    pub goal: Option<Goal>,
+}
+
+/// What was measured beside it, round by round.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reference {
+    pub name: String,
+    pub measured: Series,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    Count,
+    Instructions,
+    PerSecond,
+    Milliseconds,
+    Bytes,
+    /// Milliseconds of CPU time in a second.
+    Cpu,
+    Share,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    RatioAtMost(f64),
+    RatioAtLeast(f64),
+    AtMost(f64),
+    /// As a share of the reference, above or below.
+    Within(f64),
+}
+
+impl Figure {
+    pub fn new(section: &str, name: impl Into<String>, unit: Unit, measured: Series) -> Self {
+        Self {
+            section: section.to_owned(),
+            name: name.into(),
+            unit,
+            subject: OURS.to_owned(),
+            measured,
+            reference: None,
+            goal: None,
+        }
+    }
+
+    pub fn of(mut self, subject: &str) -> Self {
+        self.subject = subject.to_owned();
+        self
+    }
+
+    pub fn beside(mut self, name: &str, measured: Series) -> Self {
+        self.reference = Some(Reference { name: name.to_owned(), measured });
+        self
+    }
+
+    pub fn goal(mut self, goal: Goal) -> Self {
+        self.goal = Some(goal);
+        self
+    }
+
+    /// Absent where there is no reference, or nothing to divide by.
+    pub fn ratio(&self) -> Option<Series> {
+        let reference = &self.reference.as_ref()?.measured;
+        (reference.lowest() > 0.0).then(|| self.measured.over(reference))
+    }
+
+    pub fn reached(&self) -> Option<bool> {
+        let goal = self.goal?;
+        Some(match goal {
+            Goal::AtMost(most) => self.measured.median() <= most,
+            Goal::RatioAtMost(most) => self.ratio()?.median() <= most,
+            Goal::RatioAtLeast(least) => self.ratio()?.median() >= least,
+            Goal::Within(share) => (self.ratio()?.median() - 1.0).abs() <= share,
+        })
+    }
+
+    /// What comparing goes by: the ratio where there is one, as it depends least on the machine.
+    pub fn yardstick(&self) -> Series {
+        self.ratio().unwrap_or_else(|| self.measured.clone())
+    }
+
+    /// Whether more of it is better.
+    pub fn rising(&self) -> bool {
+        self.unit == Unit::PerSecond && !matches!(self.goal, Some(Goal::AtMost(_)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Figure, Goal, Unit};
+    use crate::stats::Series;
+
+    fn figure(goal: Goal) -> Figure {
+        Figure::new("s", "n", Unit::Milliseconds, Series(vec![99.0, 102.0, 101.0]))
+            .beside("plain", Series(vec![100.0, 100.0, 100.0]))
+            .goal(goal)
+    }
+
+    #[test]
+    fn goals_are_judged_by_the_median() {
+        assert_eq!(figure(Goal::RatioAtMost(1.0)).reached(), Some(false));
+        assert_eq!(figure(Goal::RatioAtLeast(1.0)).reached(), Some(true));
+        assert_eq!(figure(Goal::Within(0.02)).reached(), Some(true));
+        assert_eq!(figure(Goal::AtMost(100.0)).reached(), Some(false));
+    }
+
+    #[test]
+    fn there_is_no_ratio_to_nothing() {
+        let figure = Figure::new("s", "n", Unit::Cpu, Series(vec![1.0]));
+        assert!(figure.clone().beside("plain", Series(vec![0.0])).ratio().is_none());
+        assert!(figure.ratio().is_none());
+    }
+}

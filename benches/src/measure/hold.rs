@@ -1,0 +1,86 @@
+//! What it costs to hold requests.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{queue_up, tell};
+use crate::clock::millis;
+use crate::figure::{Figure, Goal, Unit};
+use crate::findings::Findings;
+use crate::lab::Lab;
+use crate::plan::Plan;
+use crate::process::{memory, usage};
+use crate::stats::Series;
+use crate::system::Kind;
+
+const SECTION: &str = "Holding";
+const WORKERS: u32 = 2;
+
+/// All workers together.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    pub cpu_millis_per_second: f64,
+    pub switches_per_second: f64,
+    pub bytes_per_request: f64,
+}
+
+pub fn measure(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
+    for &held in &plan.held {
+        tell(&format!("holding {held}"));
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..plan.rounds {
+            ours.push(round(lab, Kind::Intermission, WORKERS, held, plan.window)?);
+            theirs.push(round(lab, Kind::LimitReq, WORKERS, held, plan.window)?);
+        }
+        for figure in figures(held, &ours, &theirs) {
+            findings.add(figure);
+        }
+    }
+    Ok(())
+}
+
+fn figures(held: u32, ours: &[Cost], theirs: &[Cost]) -> [Figure; 3] {
+    let figure = |name: &str, unit, of: fn(&Cost) -> f64| {
+        let series = |costs: &[Cost]| costs.iter().map(of).collect::<Series>();
+        Figure::new(SECTION, format!("{name}, {held} held"), unit, series(ours))
+            .beside(Kind::LimitReq.name(), series(theirs))
+    };
+    [
+        figure("CPU time", Unit::Cpu, |cost| cost.cpu_millis_per_second).goal(Goal::AtMost(1.0)),
+        figure("context switches", Unit::PerSecond, |cost| cost.switches_per_second)
+            .goal(Goal::AtMost(20.0)),
+        figure("memory per request", Unit::Bytes, |cost| cost.bytes_per_request)
+            .goal(Goal::RatioAtMost(1.03)),
+    ]
+}
+
+pub fn round(lab: &Lab, kind: Kind, workers: u32, held: u32, window: Duration) -> Result<Cost> {
+    let mut site = lab.site(kind, workers)?;
+    site.settle()?;
+    let empty = memory(&site.system.processes())?;
+
+    site.pause()?;
+    let mut clients = match kind {
+        // It lets the first one pass.
+        Kind::LimitReq => {
+            let mut first = site.clients(held, 1, None)?;
+            first.send_all()?;
+            first.outcome(5)?;
+            site.clients(0, held, None)?
+        }
+        _ => site.clients(0, held, None)?,
+    };
+    queue_up(&mut site, &mut clients, held)?;
+
+    let before = usage(&site.system.workers())?;
+    sleep(window);
+    let used = usage(&site.system.workers())? - before;
+    let full = memory(&site.system.processes())?;
+    Ok(Cost {
+        cpu_millis_per_second: millis(used.cpu_nanos) / window.as_secs_f64(),
+        switches_per_second: used.switches as f64 / window.as_secs_f64(),
+        bytes_per_request: (full as f64 - empty as f64) / f64::from(held),
+    })
+}

@@ -1,0 +1,59 @@
+//! `docs/bench.md`.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::figure::{Figure, OURS};
+use crate::findings::Findings;
+use crate::lab::Lab;
+use crate::measure::{abort, others};
+use crate::table;
+
+const TEMPLATE: &str = include_str!("../page.md");
+
+pub fn write(
+    lab: &Lab,
+    findings: &Findings,
+    plots: &[(String, String)],
+    file: &Path,
+) -> Result<()> {
+    let own: Vec<_> = own(findings);
+    let page = TEMPLATE
+        .replace("{{machine}}", &machine(lab)?)
+        .replace("{{table}}", table::markdown(&own).trim())
+        .replace("{{others}}", &table::markdown_by_subject(&compared(findings)))
+        .replace("{{notes}}", &notes(findings))
+        .replace("{{plots}}", &pictures(plots));
+    fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// The figures of intermission that stand for themselves.
+pub fn own(findings: &Findings) -> Vec<&Figure> {
+    let own = |figure: &&Figure| figure.subject == OURS && figure.section != others::SECTION;
+    findings.figures.iter().filter(own).collect()
+}
+
+fn machine(lab: &Lab) -> Result<String> {
+    let about = fs::read_to_string("/proc/cpuinfo")?;
+    let model = about.lines().find(|line| line.starts_with("model name"));
+    let model = model.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown processor");
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let kernel = kernel.split(['-', '+']).next().unwrap_or_default().trim();
+    Ok(format!("{} cores of {model}, Linux {kernel}, {}", lab.cores.count, lab.nginx_version()?))
+}
+
+/// The figures in which all tools are compared.
+pub fn compared(findings: &Findings) -> Vec<&Figure> {
+    let sections = [others::SECTION, abort::SECTION];
+    findings.figures.iter().filter(|figure| sections.contains(&figure.section.as_str())).collect()
+}
+
+fn notes(findings: &Findings) -> String {
+    findings.notes.iter().map(|note| format!("- {note}\n")).collect()
+}
+
+fn pictures(plots: &[(String, String)]) -> String {
+    plots.iter().map(|(name, what)| format!("{what}:\n\n![{what}](bench/{name})\n\n")).collect()
+}
