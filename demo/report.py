@@ -4,10 +4,10 @@
 
 ACCESS_LOG is nginx's; the other two are folders, one for each restart, with
 
-    load.out      what httperf printed: each request with its head, each answer with its head, and the summary
+    requests      what httperf was to send
+    load.out      what it printed: each request with its head, each answer with its head, and the summary
     arrivals.log  the application's: `release number method path`, for each request that came to it
     shop.db       its database
-    pause         when the pause had begun and when its end was asked for, in seconds; only in WITH
 
 Prints the table and exits 0 if nothing went wrong with intermission; otherwise says what did, and exits 1.
 """
@@ -26,32 +26,30 @@ SAME_MOMENT_SECONDS = 0.005
 
 @dataclasses.dataclass
 class Restart:
-    sent: list  # the refs of all requests, in the order in which they were sent
+    sent: list  # the refs of all requests, in the order in which they are sent
     orders: set  # those of them that are a POST
     answered: set  # those that were answered 200
     slowest_ms: float
     reached: dict  # ref -> when it reached nginx
     arrived: list  # refs in the order in which they came to the application
     stored: collections.Counter  # ref -> how often it is in the database
-    held: list  # refs that came while the application was paused
+    held: list  # the refs that waited at the gate, in the order in which they were sent
 
     @classmethod
     def read(cls, access_log, folder):
         load = (folder / "load.out").read_text()
-        requests = re.findall(r"^SH(\d+):(GET|POST) \S*\bref=(\d+) HTTP", load, re.M)
-        answers = dict(re.findall(r"^RH(\d+):HTTP/1\.1 (\d+)", load, re.M))
         slowest = re.search(r"^Connection time \[ms\]: min \S+ avg \S+ max (\S+)", load, re.M)
-        sent = [ref for _, _, ref in requests]
-        reached = {ref: when for ref, when in read_access_log(access_log).items() if ref in set(sent)}
+        requests = read_requests(folder / "requests")
+        reached, held = read_access_log(access_log)
         return cls(
-            sent=sent,
-            orders={ref for _, method, ref in requests if method == "POST"},
-            answered={ref for call, _, ref in requests if answers.get(call) == "200"},
+            sent=list(requests),
+            orders={ref for ref, method in requests.items() if method == "POST"},
+            answered=read_answers(load),
             slowest_ms=float(slowest[1]),
             reached=reached,
             arrived=read_arrivals(folder / "arrivals.log"),
             stored=read_database(folder / "shop.db"),
-            held=held(sent, reached, folder / "pause"),
+            held=[ref for ref in requests if ref in held],
         )
 
     @property
@@ -104,18 +102,35 @@ class Restart:
         }
         complaints = [f"{number} {what}" for what, number in found.items() if number]
         if not self.held:
-            complaints.append("no request came while the application was paused")
+            complaints.append("no request was held")
         return complaints
 
 
+def read_requests(path):
+    """The method of each request, by its ref."""
+    lines = re.findall(r"^\S+\bref=(\d+)(?: method=(\w+))?", path.read_text(), re.M)
+    return {ref: method or "GET" for ref, method in lines}
+
+
+def read_answers(load):
+    """The refs of the requests that were answered 200, and to the end."""
+    refs = dict(re.findall(r"^SH(\d+):\w+ \S+\bref=(\d+) HTTP", load, re.M))
+    good = set(re.findall(r"^RH(\d+):HTTP/1\.1 200", load, re.M))
+    whole = set(re.findall(r"^RS(\d+):", load, re.M))
+    return {refs[call] for call in good & whole}
+
+
 def read_access_log(path):
-    """When each request reached nginx, by its ref."""
+    """When each request reached nginx, by its ref, and the refs of those that were held."""
     reached = {}
+    held = set()
     for line in path.read_text().splitlines():
-        ended, took, _, uri = line.split(" ", 3)
+        ended, took, _, _, waited, uri = line.split(" ", 5)
         if ref := re.search(r"\bref=(\d+)$", uri):
             reached[ref[1]] = float(ended) - float(took)
-    return reached
+            if waited != "-":
+                held.add(ref[1])
+    return reached, held
 
 
 def read_arrivals(path):
@@ -130,13 +145,6 @@ def read_arrivals(path):
 def read_database(path):
     with sqlite3.connect(path) as database:
         return collections.Counter(ref for (ref,) in database.execute("SELECT ref FROM orders WHERE ref GLOB '[0-9]*'"))
-
-
-def held(sent, reached, pause):
-    if not pause.exists():
-        return []
-    begun, ended = map(float, pause.read_text().split())
-    return [ref for ref in sent if begun <= reached.get(ref, 0) <= ended]
 
 
 def order_kept(restart):
