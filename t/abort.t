@@ -83,6 +83,17 @@ $t->disable;
 is $_->response->status, 200, 'those who stayed are answered' for $first, $last;
 is_deeply [ $origin->uris ], [ '/first', '/last' ], 'and they alone reached the origin';
 
+# Clients that leave at the last moment: the release follows before anybody could notice.
+$origin->forget;
+$t->enable;
+my $control = $t->client;
+my @late = map { $t->hold(GET => "/late-$_") } 1 .. 100;
+$leave{ (sort keys %leave)[ $_ % 3 ] }->($late[$_]) for 0 .. $#late;
+is $control->get('/intermission/disable')->response->status, 200, 'a release at the same moment';
+$gone += @late;
+wait_for { $t->status->{totals}{aborted} == $gone } 'those who left to be counted';
+is_deeply [ $origin->uris ], [], 'they do not reach the origin';
+
 my $status = $t->status;
 is $status->{totals}{released}, 2, 'they alone count as released';
 is $status->{in_flight}, 0, 'nothing is in flight';

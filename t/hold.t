@@ -75,4 +75,11 @@ $t->hold(GET => '/held-again', client => $client{get});
 $t->disable;
 is $client{get}->response->body, "/held-again\n", 'and can be held a second time';
 
+# Requests that are sent without waiting for the answers before.
+$t->enable;
+$client{get}->send(join '', map { $client{get}->head(GET => "/pipelined-$_") } 1 .. 3);
+$t->wait_held(1);
+$t->disable;
+is $client{get}->response->body, "/pipelined-$_\n", "request $_ of a pipeline" for 1 .. 3;
+
 $t->finish;

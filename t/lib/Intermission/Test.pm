@@ -135,11 +135,18 @@ sub write_file {
 
 sub configure {
     my ($self, $http, $file) = @_;
+    $self->write_file($file // 'nginx.conf', $self->wrapped($http));
+    return $self;
+}
+
+# A whole configuration around the inside of its http block.
+sub wrapped {
+    my ($self, $http) = @_;
     my $load = join '', map {"load_module $_;\n"} module_file();
     my $folder = $self->{folder};
     my $temp = join "\n    ",
         map {"${_}_temp_path $folder/${_}_temp;"} qw(client_body proxy fastcgi uwsgi scgi);
-    $self->write_file($file // 'nginx.conf', <<"END");
+    return <<"END";
 ${load}daemon off;
 pid $folder/nginx.pid;
 error_log $folder/error.log ${\ ($self->{log_level} // 'notice')};
@@ -154,7 +161,6 @@ http {
 $http
 }
 END
-    return $self;
 }
 
 sub module_file {
