@@ -115,9 +115,10 @@ def read_requests(path):
 def read_answers(load):
     """The refs of the requests that were answered 200, and to the end."""
     refs = dict(re.findall(r"^SH(\d+):\w+ \S+\bref=(\d+) HTTP", load, re.M))
-    good = set(re.findall(r"^RH(\d+):HTTP/1\.1 200", load, re.M))
-    whole = set(re.findall(r"^RS(\d+):", load, re.M))
-    return {refs[call] for call in good & whole}
+    good = re.findall(r"^RH(\d+):HTTP/1\.1 200", load, re.M)
+    promised = dict(re.findall(r"^RH(\d+):Content-Length: (\d+)", load, re.M))
+    came = dict(re.findall(r"^RS(\d+): header \d+ content (\d+)", load, re.M))
+    return {refs[call] for call in good if call in came and came[call] == promised.get(call)}
 
 
 def read_access_log(path):
