@@ -80,10 +80,19 @@ impl Done {
 /// Whether a browser makes the request on behalf of another site than the one it is sent to.
 pub fn is_cross_site(fetch_site: Option<&[u8]>, origin: Option<&[u8]>, host: &[u8]) -> bool {
     let foreign_fetch = fetch_site.is_some_and(|site| site != b"same-origin" && site != b"none");
-    let foreign_origin = origin.is_some_and(|origin| origin_host(origin) != Some(host));
-    foreign_fetch || foreign_origin
+    let is_host =
+        |origin| origin_host(origin).is_some_and(|origin| origin.eq_ignore_ascii_case(host));
+    foreign_fetch || origin.is_some_and(|origin| !is_host(origin))
 }
 
 fn origin_host(origin: &[u8]) -> Option<&[u8]> {
     origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"))
+}
+
+/// Whether an `Accept` header names JSON.
+pub fn accepts_json(accept: &[u8]) -> bool {
+    accept.split(|byte| *byte == b',').any(|range| {
+        let kind = range.split(|byte| *byte == b';').next().unwrap_or_default();
+        kind.trim_ascii().eq_ignore_ascii_case(b"application/json")
+    })
 }

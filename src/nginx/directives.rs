@@ -225,10 +225,10 @@ setter!(set_control, "intermission_control", |directive, conf| {
         b"any" => Control::Any,
         _ => return Err("expected \"local\" or \"any\"".to_owned()),
     };
-    // SAFETY: nginx is reading a directive of a location.
-    unsafe { handle_location(directive.cf)? };
+    Directive::once(&mut conf.control, control)?;
     need_zone(directive.cf);
-    Directive::once(&mut conf.control, control)
+    // SAFETY: nginx is reading a directive of a location.
+    unsafe { handle_location(directive.cf) }
 });
 
 /// Makes the control handler that of the location at hand. What another directive puts in its

@@ -164,9 +164,11 @@ unsafe fn go_on(passage: &Passage) {
             if rc != NGX_DONE as ngx_int_t {
                 ngx_http_finalize_request(request, rc);
             }
-            return;
+        } else if passage.detour.replace(false) {
+            ngx_post_event((*(*request).connection).write, &raw mut ngx_posted_events);
+        } else {
+            run_phases(passage);
         }
-        run_phases(passage);
     }
 }
 
@@ -232,6 +234,27 @@ unsafe extern "C" fn on_body(request: *mut ngx_http_request_t) {
             _ => (*request).write_event_handler = Some(on_write),
         }
     });
+}
+
+/// Whether nginx gives the body only after what is posted already, though it has it: it does so
+/// with streams of HTTP/2. What goes together with such a request takes the same detour, so that
+/// their order stays.
+///
+/// # Safety
+///
+/// The passage is that of a living request.
+pub unsafe fn gets_body_later(passage: &Passage) -> bool {
+    #[cfg(ngx_feature = "http_v2")]
+    // SAFETY: the caller's promise.
+    unsafe {
+        let request = passage.request();
+        !(*request).stream.is_null() && has_unread_body(request)
+    }
+    #[cfg(not(ngx_feature = "http_v2"))]
+    {
+        let _ = passage;
+        false
+    }
 }
 
 /// # Safety

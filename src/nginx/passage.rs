@@ -76,6 +76,8 @@ pub struct Passage {
     upgraded: Cell<bool>,
     /// Whether its body is being read by the gate.
     pub(super) reading: Cell<bool>,
+    /// Whether it goes to the end of the posted events once, see [`super::hold::gets_body_later`].
+    pub(super) detour: Cell<bool>,
 }
 
 impl Passage {
@@ -104,6 +106,7 @@ impl Passage {
                 trial: Cell::new(false),
                 upgraded: Cell::new(false),
                 reading: Cell::new(false),
+                detour: Cell::new(false),
             });
             cleanup.handler = Some(end);
             context(request).write(passage.cast());

@@ -24,6 +24,8 @@ pub struct Queue {
     /// Whether a batch was let go whose events have not all run: the head that the others see is
     /// still that of the batch.
     busy: Cell<bool>,
+    /// Whether the batch takes a detour, and its end as well.
+    detour: Cell<bool>,
     /// The event that comes behind a batch.
     turn: UnsafeCell<ngx_event_t>,
 }
@@ -35,6 +37,7 @@ impl Queue {
             lane,
             members: UnsafeCell::default(),
             busy: Cell::new(false),
+            detour: Cell::new(false),
             // SAFETY: nginx's events may be zeroed.
             turn: UnsafeCell::new(unsafe { core::mem::zeroed() }),
         });
@@ -94,8 +97,13 @@ impl Queue {
     }
 
     /// A batch goes: [`Worker::after_batch`] is called when all events posted so far have run.
-    pub fn post_end_of_batch(&self) {
+    pub fn post_end_of_batch(&self, detour: bool) {
         self.busy.set(true);
+        self.detour.set(detour);
+        self.post();
+    }
+
+    fn post(&self) {
         // SAFETY: the event is initialised and stays where it is.
         unsafe { ngx_post_event(self.turn.get(), &raw mut ngx_posted_events) };
     }
@@ -112,7 +120,9 @@ unsafe extern "C" fn on_turn(event: *mut ngx_event_t) {
         // SAFETY: the event's data is the queue, which lives as long as the worker.
         let queue = unsafe { &*(*event).data.cast::<c_void>().cast::<Queue>() };
         let Some(worker) = Worker::here() else { return };
-        if queue.busy.replace(false) {
+        if queue.detour.replace(false) {
+            queue.post();
+        } else if queue.busy.replace(false) {
             queue.publish();
             worker.after_batch(queue);
         } else {

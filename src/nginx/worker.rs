@@ -19,7 +19,7 @@ use super::module::module;
 use super::passage::{Ending, Passage};
 use super::queue::Queue;
 use super::zone::{Zone, ZoneLock, attached};
-use super::{clock, connections, wake};
+use super::{clock, connections, hold, wake};
 use crate::control::args::shown;
 use crate::gate::lane::{Count, NO_TICKET, Survey};
 use crate::gate::time::{Moment, micros};
@@ -391,17 +391,20 @@ impl Worker {
         if batch.count == 0 {
             return;
         }
+        // SAFETY: the requests of a batch live until their events run.
+        let detour = batch.members().any(|passage| unsafe { hold::gets_body_later(passage) });
         for passage in batch.members() {
             if let Some(entry) = passage.entry() {
                 self.stopped_holding(&entry);
             }
+            passage.detour.set(detour);
             // SAFETY: a held request has a connection, whose write event runs the request.
             unsafe {
                 let write = (*(*passage.request()).connection).write;
                 ngx_post_event(write, &raw mut ngx_posted_events);
             }
         }
-        queue.post_end_of_batch();
+        queue.post_end_of_batch(detour);
     }
 
     fn began_to_hold(&self, app: AppId, interval: Duration, now: Moment) {

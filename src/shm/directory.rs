@@ -133,7 +133,8 @@ impl<'z, R: RawMutex> Locked<'z, R> {
     /// Takes an app out that nothing is known of but its totals, the least recently used ones
     /// first (by a clock: what was used since the hand last passed is spared once).
     fn forget_idle(&mut self, search: usize) -> Option<AppId> {
-        for _ in 0..search {
+        // Twice round: the first time may only take back that the records were used.
+        for _ in 0..search.min(2 * self.zone.apps.len()) {
             let app = AppId(self.directory.hand);
             self.directory.hand = (self.directory.hand + 1) % self.directory.apps_used.max(1);
             let record = self.record(app)?;

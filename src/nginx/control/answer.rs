@@ -7,6 +7,7 @@ use nginx_sys::{
     ngx_http_send_header, ngx_int_t, ngx_pcalloc, ngx_pnalloc, ngx_str_t,
 };
 
+use crate::control::accepts_json;
 use crate::control::report::{Report, quoted};
 use crate::nginx::headers;
 
@@ -133,11 +134,7 @@ unsafe fn wants_json(request: *mut ngx_http_request_t) -> bool {
         let query = headers::bytes(&(*request).args);
         match query.split(|byte| *byte == b'&').find_map(|pair| pair.strip_prefix(b"format=")) {
             Some(format) => format == b"json",
-            None => {
-                let accept = headers::find(request, "Accept").unwrap_or_default();
-                let json = b"application/json";
-                accept.windows(json.len()).any(|window| window.eq_ignore_ascii_case(json))
-            }
+            None => headers::find(request, "Accept").is_some_and(accepts_json),
         }
     }
 }
