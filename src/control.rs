@@ -3,6 +3,7 @@
 //! Nothing in here knows nginx, so all of it can be tested, and attacked, by itself.
 
 pub mod args;
+pub mod metrics;
 pub mod report;
 #[cfg(test)]
 mod tests;
@@ -15,10 +16,11 @@ pub enum Call {
     Enable,
     Disable,
     Maintenance,
+    Metrics,
 }
 
 /// The calls there are, for the error that lists them.
-pub const CALLS: &str = "status, enable, disable, maintenance";
+pub const CALLS: &str = "status, enable, disable, maintenance, metrics";
 
 impl Call {
     pub fn of_path(path: &[u8]) -> Option<Self> {
@@ -28,6 +30,7 @@ impl Call {
             b"enable" => Some(Self::Enable),
             b"disable" => Some(Self::Disable),
             b"maintenance" => Some(Self::Maintenance),
+            b"metrics" => Some(Self::Metrics),
             _ => None,
         }
     }
@@ -35,7 +38,7 @@ impl Call {
     /// The methods that the call answers to, as `Allow` lists them.
     pub fn methods(self) -> &'static str {
         match self {
-            Self::Status => "GET, HEAD",
+            Self::Status | Self::Metrics => "GET, HEAD",
             Self::Enable | Self::Disable | Self::Maintenance => "GET, POST, PUT",
         }
     }
@@ -47,7 +50,7 @@ impl Call {
     /// The arguments that the call knows, besides those that all know.
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Status => &[],
+            Self::Status | Self::Metrics => &[],
             Self::Enable => &["for", "drain", "keep"],
             Self::Disable => &["rate", "burst", "concurrency", "canary"],
             Self::Maintenance => &["retry_after"],

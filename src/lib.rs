@@ -4,7 +4,8 @@
 //! through in the order in which they came. [`gate`] decides, [`shm`] keeps what the workers share,
 //! [`control`] speaks the language of the control location, and `nginx` ties them to nginx.
 
-#![cfg_attr(test, allow(dead_code))]
+// The part that knows nginx does not link into tests, so that not all of the rest is used there.
+#![cfg_attr(test, allow(dead_code, unused_imports))]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 mod control;

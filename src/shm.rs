@@ -67,6 +67,13 @@ impl<R: RawMutex> Clone for Zone<R> {
 
 impl<R: RawMutex> Copy for Zone<R> {}
 
+/// How much of the zone is in use, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    pub size: usize,
+    pub used: usize,
+}
+
 /// Why memory cannot serve as a zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
@@ -151,6 +158,14 @@ impl<R: RawMutex> Zone<R> {
     /// How many apps fit in.
     pub fn capacity(&self) -> usize {
         self.apps.len()
+    }
+
+    /// How many bytes there are for apps, and how many of them are in use.
+    pub fn memory(&self) -> Memory {
+        let locked = self.lock();
+        let (apps, chunks) = locked.in_use();
+        let bytes = |apps, chunks| apps * size_of::<App>() + chunks * size_of::<Chunk>();
+        Memory { size: bytes(self.apps.len(), self.chunks.len()), used: bytes(apps, chunks) }
     }
 
     pub fn lock(&self) -> Locked<'_, R> {

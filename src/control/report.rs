@@ -60,7 +60,8 @@ impl Report {
     }
 }
 
-fn totals(totals: &Totals) -> [(&'static str, u64); 6] {
+/// The totals by name; those that ever were held come first.
+pub fn totals(totals: &Totals) -> [(&'static str, u64); 6] {
     [
         ("held", totals.held),
         ("released", totals.released),

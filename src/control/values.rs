@@ -79,5 +79,5 @@ fn find_unit(unit: &[u8]) -> Option<(usize, u64)> {
 fn leading_number(value: &[u8]) -> Option<(u64, &[u8])> {
     let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, rest) = value.split_at_checked(digits)?;
-    Some((str::from_utf8(number).ok()?.parse().ok()?, rest))
+    Some((core::str::from_utf8(number).ok()?.parse().ok()?, rest))
 }

@@ -1,5 +1,8 @@
 //! The content handler of a control location.
 
+// A call is answered once, and an error is an answer like others.
+#![allow(clippy::result_large_err)]
+
 mod answer;
 mod caller;
 mod calls;
@@ -74,6 +77,7 @@ fn answer_call(calling: &Calling<'_>, call: Call, args: &Args<'_>) -> Result<Rep
     }
     let app = app_of(calling.request, args)?;
     match call {
+        Call::Metrics => Ok(Reply::Now(calling.metrics())),
         Call::Status => Ok(Reply::Now(calling.status(&app))),
         Call::Enable => calling.enable(&app, &Enable::parse(args).map_err(Answer::bad_request)?),
         Call::Disable => Ok(calling.disable(&app, &disable()?)),

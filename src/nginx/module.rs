@@ -104,8 +104,9 @@ static ngx_module_order: List<c_char, 5> = List([
 
 #[inline]
 pub fn module() -> &'static ngx_module_t {
+    let module = &raw const ngx_http_intermission_module;
     // SAFETY: nginx writes the indexes when it loads the module, before anything else is called.
-    unsafe { &*(&raw const ngx_http_intermission_module) }
+    unsafe { &*module }
 }
 
 /// Where nginx keeps the module's context of a request.

@@ -30,6 +30,11 @@ impl<'z, R: RawMutex> Locked<'z, R> {
         (0..self.directory.apps_used).map(AppId)
     }
 
+    /// How many records and chunks have been handed out.
+    pub fn in_use(&self) -> (usize, usize) {
+        (self.directory.apps_used as usize, self.directory.chunks_used as usize)
+    }
+
     pub fn name(&self, app: AppId) -> &[u8] {
         self.record(app).map_or(&[], |record| self.read(&record.name).as_bytes())
     }

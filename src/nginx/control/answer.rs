@@ -1,6 +1,7 @@
 //! An answer of the control location, and how it is sent.
 
 use core::ptr;
+use std::borrow::Cow;
 
 use nginx_sys::{
     NGX_ERROR, NGX_OK, ngx_buf_t, ngx_chain_t, ngx_http_output_filter, ngx_http_request_t,
@@ -22,6 +23,14 @@ pub struct Answer {
     pub reports: Vec<Report>,
     /// Whether the reports are a list, however many there are.
     pub is_list: bool,
+    /// Something in a form of its own.
+    pub document: Option<Document>,
+}
+
+/// What is sent as it is, whatever form was asked for.
+pub struct Document {
+    pub content_type: &'static str,
+    pub body: Cow<'static, str>,
 }
 
 impl Answer {
@@ -38,7 +47,20 @@ impl Answer {
     }
 
     pub fn of_reports(status: u16, reports: Vec<Report>) -> Self {
-        Self { status, allow: None, line: None, facts: Vec::new(), reports, is_list: false }
+        Self {
+            status,
+            allow: None,
+            line: None,
+            facts: Vec::new(),
+            reports,
+            is_list: false,
+            document: None,
+        }
+    }
+
+    pub fn of_document(content_type: &'static str, body: impl Into<Cow<'static, str>>) -> Self {
+        let document = Document { content_type, body: body.into() };
+        Self { document: Some(document), ..Self::of_reports(200, Vec::new()) }
     }
 
     fn text(&self) -> String {
@@ -79,9 +101,11 @@ fn inside(object: &str) -> &str {
 pub unsafe fn send(request: *mut ngx_http_request_t, answer: &Answer) -> Option<ngx_int_t> {
     // SAFETY: the caller's promise; all that the response needs is in the request's pool.
     unsafe {
-        let json = wants_json(request);
-        let body = if json { answer.json() } else { answer.text() };
-        let kind = if json { "application/json" } else { "text/plain" };
+        let (kind, body): (_, Cow<'_, str>) = match &answer.document {
+            Some(document) => (document.content_type, document.body.as_ref().into()),
+            None if wants_json(request) => ("application/json", answer.json().into()),
+            None => ("text/plain", answer.text().into()),
+        };
         headers::add(request, "Cache-Control", b"no-store")?;
         if let Some(allow) = answer.allow {
             headers::add(request, "Allow", allow.as_bytes())?;

@@ -7,7 +7,9 @@ use super::caller;
 use super::wait::{self, Awaited};
 use crate::control::Done;
 use crate::control::args::{Disable, Enable};
+use crate::control::metrics::{self, Sample};
 use crate::control::report::Report;
+use crate::gate::lane::Count;
 use crate::gate::time::{Moment, micros};
 use crate::gate::{Change, Gate, State};
 use crate::nginx::clock;
@@ -40,6 +42,13 @@ impl Calling<'_> {
     pub fn status_of_all(&self) -> Answer {
         let reports = self.known().iter().map(|(name, _)| report(self.worker, name)).collect();
         Answer { is_list: true, ..Answer::of_reports(200, reports) }
+    }
+
+    pub fn metrics(&self) -> Answer {
+        let samples: Vec<_> =
+            self.known().iter().map(|(name, app)| sample(self.worker, name, *app)).collect();
+        let memory = self.worker.zone.memory();
+        Answer::of_document(metrics::CONTENT_TYPE, metrics::render(&samples, memory))
     }
 
     pub fn enable(&self, name: &[u8], asked: &Enable) -> Result<Reply, Answer> {
@@ -160,21 +169,38 @@ fn unknown(name: &[u8]) -> Report {
 }
 
 fn report_of(worker: &Worker, name: &[u8], app: AppId) -> Report {
+    sample(worker, name, app).report
+}
+
+fn sample(worker: &Worker, name: &[u8], app: AppId) -> Sample {
     worker.attend(app);
     let survey = worker.survey(app);
     let gate = worker.zone.lock().gate(app).cloned().unwrap_or_default();
     let now = clock::now();
     let oldest = if survey.oldest.is_never() { now } else { survey.oldest };
     let time = |at: Moment| (!at.is_never()).then(|| clock::timestamp(at));
-    Report {
+    let changed = gate.since != Moment::default();
+    let report = Report {
         state: gate.state(),
         held: survey.held,
         in_flight: survey.in_flight,
         upgraded: survey.upgraded,
         oldest_wait_ms: micros(now.since(oldest)) / 1000,
-        since: (gate.since != Moment::default()).then(|| clock::timestamp(gate.since)),
+        since: changed.then(|| clock::timestamp(gate.since)),
         resumes_at: time(gate.deadline),
         totals: gate.totals,
         ..unknown(name)
+    };
+    Sample {
+        report,
+        waits: gate.waits,
+        state_age: if changed { now.since(gate.since).as_secs_f64() } else { 0.0 },
+        held_by_worker: held_by_worker(worker, app),
     }
+}
+
+fn held_by_worker(worker: &Worker, app: AppId) -> Vec<(usize, u32)> {
+    let lanes = worker.zone.lanes(app);
+    let held = lanes.map(|(slot, lane)| (slot, lane.get(Count::Held)));
+    held.filter(|(_, held)| *held > 0).collect()
 }

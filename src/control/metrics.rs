@@ -1,0 +1,174 @@
+//! `metrics`: Prometheus' text format, version 0.0.4.
+
+use std::fmt::Write;
+
+use super::report::Report;
+use crate::gate::State;
+use crate::gate::totals::{BOUNDS_MS, Waits};
+use crate::shm::Memory;
+
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// An app as `metrics` shows it.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub report: Report,
+    pub waits: Waits,
+    /// Seconds since the state last changed, 0 if it never did.
+    pub state_age: f64,
+    /// How many requests the workers hold, by nginx's process slot.
+    pub held_by_worker: Vec<(usize, u32)>,
+}
+
+const STATES: [State; 4] = [State::Open, State::Paused, State::Releasing, State::Maintenance];
+
+/// About what an app takes.
+const BYTES_PER_APP: usize = 3000;
+
+/// The metrics of all apps.
+pub fn render(samples: &[Sample], memory: Memory) -> String {
+    let mut page = Page {
+        text: String::with_capacity(BYTES_PER_APP * (samples.len() + 1)),
+        apps: samples.iter().map(|sample| escaped(&sample.report.app)).collect(),
+        samples,
+    };
+    page.states();
+    page.gauge("held_requests", "Requests held at the gate.", |s| f64::from(s.report.held));
+    page.by_worker();
+    page.gauge("in_flight_requests", "Requests that went through and are not over.", |s| {
+        f64::from(s.report.in_flight)
+    });
+    page.gauge(
+        "upgraded_connections",
+        "Connections upgraded (101) after they went through.",
+        |s| f64::from(s.report.upgraded),
+    );
+    page.gauge("longest_wait_seconds", "For how long the first in the queue is held.", |s| {
+        seconds(s.report.oldest_wait_ms)
+    });
+    page.gauge("state_age_seconds", "Time since the state last changed.", |s| s.state_age);
+    page.totals();
+    page.waits();
+    page.memory(memory);
+    page.text
+}
+
+struct Page<'s> {
+    text: String,
+    apps: Vec<String>,
+    samples: &'s [Sample],
+}
+
+impl Page<'_> {
+    fn begin(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = write!(
+            self.text,
+            "# HELP intermission_{name} {help}\n# TYPE intermission_{name} {kind}\n"
+        );
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Fn(&Sample) -> f64) {
+        self.begin(name, "gauge", help);
+        for (sample, app) in self.samples.iter().zip(&self.apps) {
+            let _ = writeln!(self.text, "intermission_{name}{{app=\"{app}\"}} {}", value(sample));
+        }
+    }
+
+    fn states(&mut self) {
+        self.begin("state", "gauge", "1 for the state that the app is in.");
+        for (sample, app) in self.samples.iter().zip(&self.apps) {
+            for state in STATES {
+                let is = u8::from(sample.report.state == state);
+                let name = state.name();
+                let _ = writeln!(
+                    self.text,
+                    "intermission_state{{app=\"{app}\",state=\"{name}\"}} {is}"
+                );
+            }
+        }
+    }
+
+    fn by_worker(&mut self) {
+        self.begin("worker_held_requests", "gauge", "Requests held, by the worker's process slot.");
+        for (sample, app) in self.samples.iter().zip(&self.apps) {
+            for (slot, held) in &sample.held_by_worker {
+                let _ = writeln!(
+                    self.text,
+                    "intermission_worker_held_requests{{app=\"{app}\",worker=\"{slot}\"}} {held}"
+                );
+            }
+        }
+    }
+
+    fn totals(&mut self) {
+        self.begin("holds_total", "counter", "Requests that were ever held.");
+        for (sample, app) in self.samples.iter().zip(&self.apps) {
+            let held = sample.report.totals.held;
+            let _ = writeln!(self.text, "intermission_holds_total{{app=\"{app}\"}} {held}");
+        }
+        self.begin("requests_total", "counter", "Requests that met a closed gate, by what came.");
+        for (sample, app) in self.samples.iter().zip(&self.apps) {
+            for (outcome, total) in super::report::totals(&sample.report.totals).iter().skip(1) {
+                let _ = writeln!(
+                    self.text,
+                    "intermission_requests_total{{app=\"{app}\",outcome=\"{outcome}\"}} {total}"
+                );
+            }
+        }
+    }
+
+    fn waits(&mut self) {
+        self.begin("wait_seconds", "histogram", "How long requests were held.");
+        for (sample, app) in self.samples.iter().zip(&self.apps) {
+            let mut below = 0;
+            for (count, bound) in sample.waits.buckets.iter().zip(BOUNDS_MS) {
+                below += count;
+                let _ = writeln!(
+                    self.text,
+                    "intermission_wait_seconds_bucket{{app=\"{app}\",le=\"{}\"}} {below}",
+                    seconds(bound)
+                );
+            }
+            let count = sample.waits.count();
+            let _ = write!(
+                self.text,
+                "intermission_wait_seconds_bucket{{app=\"{app}\",le=\"+Inf\"}} {count}\n\
+                 intermission_wait_seconds_sum{{app=\"{app}\"}} {}\n\
+                 intermission_wait_seconds_count{{app=\"{app}\"}} {count}\n",
+                sample.waits.sum_micros as f64 / 1e6
+            );
+        }
+    }
+
+    fn memory(&mut self, memory: Memory) {
+        self.begin("zone_size_bytes", "gauge", "Size of the shared memory for apps.");
+        let _ = writeln!(self.text, "intermission_zone_size_bytes {}", memory.size);
+        self.begin("zone_used_bytes", "gauge", "Shared memory that apps use.");
+        let _ = writeln!(self.text, "intermission_zone_used_bytes {}", memory.used);
+        self.begin("zone_free_bytes", "gauge", "Shared memory that is left for more apps.");
+        let free = memory.size.saturating_sub(memory.used);
+        let _ = writeln!(self.text, "intermission_zone_free_bytes {free}");
+    }
+}
+
+fn seconds(millis: u64) -> f64 {
+    millis as f64 / 1000.0
+}
+
+/// A label's value. Bytes that are no UTF-8 are written out, so that different names stay different.
+fn escaped(name: &[u8]) -> String {
+    let mut label = String::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' | '"' => label.extend(['\\', c]),
+                '\n' => label.push_str("\\n"),
+                c => label.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(label, "\\\\x{byte:02x}");
+        }
+    }
+    label
+}
