@@ -36,6 +36,10 @@ sub state_is {
     return $control->get('/intermission/status?format=json')->response->json->{state} eq $state;
 }
 
+# Before the pause, both workers let requests through.
+$_->get('/open')->response for @late, $t->client_at($one);
+$origin->forget;
+
 $t->enable;
 my @early = $t->hold(GET => '/early-1', client => $t->client_at($one));
 push @early, map { $t->hold(GET => "/early-$_") } 2 .. EARLY;
@@ -60,6 +64,7 @@ is $t->status->{totals}{held}, EARLY + LATE, 'the total of held requests';
 
 # The same at full speed: the calls and the requests go out together, from open connections.
 for my $round (1 .. 3) {
+    $_->get('/open')->response for @late;
     $origin->forget;
     $t->enable;
     my @held = map { $t->hold(GET => "/early-$_") } 1 .. 10 * EARLY;

@@ -268,9 +268,20 @@ sub wait_held {
 
 sub control {
     my ($self, $call, %arguments) = @_;
+    return $self->get(call_uri($call, %arguments));
+}
+
+# Makes a call whose answer may take a while: the client that will get it.
+sub call {
+    my ($self, $call, %arguments) = @_;
+    return $self->client->get(call_uri($call, %arguments));
+}
+
+sub call_uri {
+    my ($call, %arguments) = @_;
     my @given = grep { defined $arguments{$_} } sort keys %arguments;
     my $query = join '&', map {"$_=$arguments{$_}"} @given;
-    return $self->get("/intermission/$call" . (@given ? "?$query" : ''));
+    return "/intermission/$call" . (@given ? "?$query" : '');
 }
 
 sub enable {

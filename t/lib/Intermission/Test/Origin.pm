@@ -7,6 +7,8 @@ package Intermission::Test::Origin;
 # What it answers to a path is a hash: status, headers, body, and
 #     wait    => 1    only when the test calls `answer`
 #     upgrade => 1    with 101, and from then on it sends back what it gets
+#     drop    => 1    not at all: it closes the connection instead
+#     cut     => 1    with half of the body, and closes the connection then
 # Any other path is answered 200 with its URI as the body.
 
 use strict;
@@ -67,8 +69,8 @@ sub wait_requests {
     return $self->requests;
 }
 
-# Answers all that wait.
-sub answer { $_[0]->ask('answer') }
+# Answers all that wait, or so many of them, those that came first.
+sub answer { my ($self, $count) = @_; $self->ask('answer', $count) }
 
 # Sets what is answered from now on.
 sub set { my ($self, %answers) = @_; $self->ask('set', \%answers) }
@@ -168,7 +170,7 @@ sub take_in {
 sub reply_to {
     my ($what, $value) = @_;
     if ($what eq 'requests') { return [ map { report_of($_) } by_connection(@log) ] }
-    if ($what eq 'answer') { answer_waiting() }
+    if ($what eq 'answer') { answer_waiting($value) }
     if ($what eq 'set') { $answers = { %$answers, %$value } }
     if ($what eq 'forget') { @log = () }
     return [];
@@ -186,10 +188,11 @@ sub report_of {
 }
 
 sub answer_waiting {
-    for my $connection (sort { $a->{number} <=> $b->{number} } values %connections) {
-        my $answer = delete $connection->{waiting} or next;
-        respond($connection, $answer);
-    }
+    my ($count) = @_;
+    my @waiting = grep { $_->{waiting} } values %connections;
+    @waiting = sort { $a->{number} <=> $b->{number} } @waiting;
+    splice @waiting, $count if defined $count && $count < @waiting;
+    respond($_, delete $_->{waiting}) for @waiting;
     return;
 }
 
@@ -281,6 +284,7 @@ sub respond {
     my ($connection, $answer) = @_;
     my $request = delete $connection->{answering};
     return upgrade($connection) if $answer->{upgrade};
+    return drop($connection) if $answer->{drop};
 
     my $status = $answer->{status} // 200;
     my $body = $answer->{body} // "$request->{uri}\n";
@@ -292,8 +296,9 @@ sub respond {
         @{ $answer->{headers} // [] },
     );
     $body = '' if $request->{method} eq 'HEAD';
+    $body = substr $body, 0, length($body) / 2 if $answer->{cut};
     write_all($connection, join "\r\n", @head, '', $body);
-    drop($connection) if !$keep;
+    drop($connection) if !$keep || $answer->{cut};
 }
 
 sub may_keep {
