@@ -30,7 +30,8 @@ my %wrong = (
     intermission => ['yes 1 ""', qw(on off)],
     intermission_zone => ['0 1 1k 4k -1 x 1x ""', 'size'],
     intermission_max_time => ['0 0s -1 x 1x 86401s 25h 2d 1y ""', 'time'],
-    intermission_timeout_action => ['200 302 399 600 99 0 -1 444 499 503x passed "" 4294967799', 'pass'],
+    intermission_timeout_action =>
+        ['200 302 399 600 99 0 -1 444 499 503x passed "" 4294967799', 'pass'],
     intermission_health_check_path => ['up ""', '/'],
     intermission_privileged_user_agent => ['"~(" "~*[a" ""'],
     intermission_read_body => ['on yes ""', qw(release held off)],

@@ -1,7 +1,7 @@
 #!/usr/bin/env perl
 
 # The calls and their methods: GET, POST and PUT change the state, HEAD never does, whatever else
-# is refused with what is allowed. Repeating a call is no error. An unknown one lists those there are.
+# is refused with what is allowed. Repeating a call is no error. An unknown one lists all.
 
 use strict;
 use warnings;
