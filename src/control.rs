@@ -17,6 +17,7 @@ pub enum Call {
     Disable,
     Maintenance,
     Metrics,
+    Dashboard,
 }
 
 /// The calls there are, for the error that lists them.
@@ -24,13 +25,15 @@ pub const CALLS: &str = "status, enable, disable, maintenance, metrics";
 
 impl Call {
     pub fn of_path(path: &[u8]) -> Option<Self> {
-        let name = path.rsplit(|byte| *byte == b'/').next()?;
-        match name {
+        let mut segments = path.rsplit(|byte| *byte == b'/');
+        match segments.next()? {
             b"status" => Some(Self::Status),
             b"enable" => Some(Self::Enable),
             b"disable" => Some(Self::Disable),
             b"maintenance" => Some(Self::Maintenance),
             b"metrics" => Some(Self::Metrics),
+            // What is below a call is neither that call nor the dashboard.
+            b"" if !segments.next().is_some_and(names_call) => Some(Self::Dashboard),
             _ => None,
         }
     }
@@ -38,7 +41,7 @@ impl Call {
     /// The methods that the call answers to, as `Allow` lists them.
     pub fn methods(self) -> &'static str {
         match self {
-            Self::Status | Self::Metrics => "GET, HEAD",
+            Self::Status | Self::Metrics | Self::Dashboard => "GET, HEAD",
             Self::Enable | Self::Disable | Self::Maintenance => "GET, POST, PUT",
         }
     }
@@ -50,12 +53,16 @@ impl Call {
     /// The arguments that the call knows, besides those that all know.
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Status | Self::Metrics => &[],
+            Self::Status | Self::Metrics | Self::Dashboard => &[],
             Self::Enable => &["for", "drain", "keep"],
             Self::Disable => &["rate", "burst", "concurrency", "canary"],
             Self::Maintenance => &["retry_after"],
         }
     }
+}
+
+fn names_call(segment: &[u8]) -> bool {
+    CALLS.split(", ").any(|name| name.as_bytes() == segment)
 }
 
 /// The state a call left, in the words of its answer.

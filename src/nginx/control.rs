@@ -6,6 +6,7 @@
 mod answer;
 mod caller;
 mod calls;
+mod dashboard;
 mod wait;
 
 use nginx_sys::{
@@ -52,7 +53,11 @@ unsafe fn reply(request: *mut ngx_http_request_t) -> Result<Reply, Answer> {
         let conf = LocConf::of(request).ok_or_else(broken)?;
         let worker = Worker::here().ok_or_else(broken)?;
         caller::check(request, conf)?;
-        let call = Call::of_path(headers::bytes(&(*request).uri)).ok_or_else(no_such_call)?;
+        let call = match Call::of_path(headers::bytes(&(*request).uri)) {
+            Some(call) => call,
+            None if dashboard::is_asked_for(request) => Call::Dashboard,
+            None => return Err(dashboard::redirect(request).unwrap_or_else(no_such_call)),
+        };
         if !call.allows(headers::bytes(&(*request).method_name)) {
             return Err(wrong_method(call));
         }
@@ -69,6 +74,7 @@ fn answer_call(calling: &Calling<'_>, call: Call, args: &Args<'_>) -> Result<Rep
     if args.get("app") == Some(b"*") {
         return match call {
             Call::Status => Ok(Reply::Now(calling.status_of_all())),
+            Call::Dashboard => dashboard::page().map(Reply::Now),
             Call::Disable if args.get("canary").is_none() => {
                 Ok(Reply::Now(calling.disable_all(&disable()?)))
             }
@@ -78,6 +84,7 @@ fn answer_call(calling: &Calling<'_>, call: Call, args: &Args<'_>) -> Result<Rep
     let app = app_of(calling.request, args)?;
     match call {
         Call::Metrics => Ok(Reply::Now(calling.metrics())),
+        Call::Dashboard => dashboard::page().map(Reply::Now),
         Call::Status => Ok(Reply::Now(calling.status(&app))),
         Call::Enable => calling.enable(&app, &Enable::parse(args).map_err(Answer::bad_request)?),
         Call::Disable => Ok(calling.disable(&app, &disable()?)),
@@ -94,7 +101,7 @@ fn no_such_call() -> Answer {
 
 fn wrong_method(call: Call) -> Answer {
     let methods = call.methods();
-    Answer { allow: Some(methods), ..Answer::error(405, format!("This call takes {methods}.")) }
+    Answer::error(405, format!("This call takes {methods}.")).with_header("Allow", methods)
 }
 
 fn check_format(args: &Args<'_>) -> Result<(), Answer> {

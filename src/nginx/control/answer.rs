@@ -15,7 +15,7 @@ use crate::nginx::headers;
 /// An answer, before it is put into the form that was asked for.
 pub struct Answer {
     pub status: u16,
-    pub allow: Option<&'static str>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The first line, unless the reports are all there is to say.
     pub line: Option<String>,
     /// What the call brought besides, as `name: value`.
@@ -49,13 +49,18 @@ impl Answer {
     pub fn of_reports(status: u16, reports: Vec<Report>) -> Self {
         Self {
             status,
-            allow: None,
+            headers: Vec::new(),
             line: None,
             facts: Vec::new(),
             reports,
             is_list: false,
             document: None,
         }
+    }
+
+    pub fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name, value.into()));
+        self
     }
 
     pub fn of_document(content_type: &'static str, body: impl Into<Cow<'static, str>>) -> Self {
@@ -107,8 +112,9 @@ pub unsafe fn send(request: *mut ngx_http_request_t, answer: &Answer) -> Option<
             None => ("text/plain", answer.text().into()),
         };
         headers::add(request, "Cache-Control", b"no-store")?;
-        if let Some(allow) = answer.allow {
-            headers::add(request, "Allow", allow.as_bytes())?;
+        headers::add(request, "X-Content-Type-Options", b"nosniff")?;
+        for (name, value) in &answer.headers {
+            headers::add(request, name, value.as_bytes())?;
         }
         let out = &mut (*request).headers_out;
         out.status = usize::from(answer.status);
