@@ -269,6 +269,9 @@ impl Passage {
         entry.lane.add(Count::Upgraded);
         entry.lane.sub(Count::InFlight);
         self.stop_counting_release(entry, Outcome::Good);
+        if let Some(worker) = Worker::here() {
+            worker.request_ended(entry.app);
+        }
     }
 
     /// The request is over, whatever the reason.
