@@ -103,7 +103,7 @@ impl Waiter {
             return Some(self.conclude(
                 worker,
                 409,
-                format!("The pause was ended by another call, with {in_flight} still in flight."),
+                format!("The pause has ended meanwhile, with {in_flight} still in flight."),
             ));
         }
         if worker.survey(self.entry.app).in_flight > 0 {
