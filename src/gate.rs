@@ -74,6 +74,8 @@ pub enum Cause {
     ReleaseTimeout,
     CanaryPassed,
     CanaryFailed,
+    /// Another nginx wrote it into the state file.
+    StateFile,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,3 +13,4 @@ mod gate;
 #[cfg(not(test))]
 mod nginx;
 mod shm;
+mod state_file;

@@ -16,6 +16,8 @@ mod local;
 mod module;
 mod passage;
 mod queue;
+mod store;
+mod successor;
 mod variables;
 mod wake;
 mod worker;

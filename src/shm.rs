@@ -115,6 +115,7 @@ impl<R: RawMutex> Zone<R> {
             addr_of_mut!((*header).chunks).write(chunks);
             addr_of_mut!((*header).cycle).write(AtomicU32::new(0));
             addr_of_mut!((*header).changes).write(AtomicU64::new(0));
+            addr_of_mut!((*header).serial).write(AtomicU64::new(0));
             addr_of_mut!((*header).directory).write(Mutex::from_raw(lock, Directory::new()));
             let workers = addr_of_mut!((*header).workers).cast::<WorkerSlot>();
             for slot in 0..SLOTS {
@@ -232,6 +233,15 @@ impl<R: RawMutex> Zone<R> {
     /// How often something did.
     pub fn changes(&self) -> u64 {
         self.header.changes.load(SeqCst)
+    }
+
+    /// The serial number of the state file that the zone agrees with.
+    pub fn serial(&self) -> u64 {
+        self.header.serial.load(SeqCst)
+    }
+
+    pub fn set_serial(&self, serial: u64) {
+        self.header.serial.store(serial, SeqCst);
     }
 
     /// The number of the configuration that nginx runs with, counted since the zone was made.

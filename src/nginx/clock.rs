@@ -1,8 +1,9 @@
-//! The clocks: a monotonic one for decisions, nginx's cached wall clock for people.
+//! The clocks: a monotonic one for decisions, the wall clock for people and for files.
 
 use core::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use nginx_sys::{ngx_cached_time, ngx_gmtime, ngx_tm_t};
+use nginx_sys::{ngx_gmtime, ngx_tm_t};
 
 use crate::gate::time::{Moment, micros};
 
@@ -17,17 +18,33 @@ pub fn now() -> Moment {
     Moment::from_micros(micros(Duration::new(seconds, nanos)))
 }
 
+/// A moment by today's idea of the wall clock, in milliseconds since 1970.
+pub fn unix_ms(moment: Moment) -> u64 {
+    let (now, wall) = (now(), wall());
+    let millis = |duration: Duration| micros(duration) / 1000;
+    wall.saturating_add(millis(moment.since(now))).saturating_sub(millis(now.since(moment)))
+}
+
+/// The moment of a time of the wall clock; the beginning of all time if it is long past.
+pub fn moment_of_unix_ms(unix_ms: u64) -> Moment {
+    let (now, wall) = (now(), wall());
+    let ahead = Duration::from_millis(unix_ms.saturating_sub(wall));
+    let ago = Duration::from_millis(wall.saturating_sub(unix_ms));
+    Moment::from_micros(now.plus(ahead).as_micros().saturating_sub(micros(ago)))
+}
+
+fn wall() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    micros(since) / 1000
+}
+
 /// A moment of the past or the future as RFC 3339 writes it, by today's idea of the wall clock.
 pub fn timestamp(moment: Moment) -> String {
-    let now = now();
-    // SAFETY: nginx keeps its cached time valid from the start.
-    let unix = unsafe { (*ngx_cached_time).sec };
-    let ahead = i64::try_from(moment.since(now).as_secs_f64().round() as u64).unwrap_or_default();
-    let ago = i64::try_from(now.since(moment).as_secs_f64().round() as u64).unwrap_or_default();
+    let seconds = i64::try_from(unix_ms(moment).saturating_add(500) / 1000).unwrap_or_default();
     // SAFETY: an all-zero tm is a valid one, and the function only writes to it.
     let tm = unsafe {
         let mut tm: ngx_tm_t = core::mem::zeroed();
-        ngx_gmtime(unix + ahead - ago, &mut tm);
+        ngx_gmtime(seconds, &mut tm);
         tm
     };
     format!(

@@ -15,6 +15,7 @@ use super::agent::Agent;
 use super::boundary::guarded;
 use super::directives;
 use super::module::module;
+use super::store::Store;
 use crate::gate::policy::Policy;
 
 /// `http`: what there is once.
@@ -24,6 +25,7 @@ pub struct MainConf {
     pub needs_zone: bool,
     /// The apps whose names are no variables: workers remember where they are.
     pub names: Vec<Vec<u8>>,
+    pub store: Option<Store>,
 }
 
 /// Which app a location belongs to.
@@ -180,7 +182,12 @@ impl LocConf {
 
 impl MainConf {
     pub fn new() -> Self {
-        Self { zone: ptr::null_mut(), needs_zone: false, names: vec![b"default".to_vec()] }
+        Self {
+            zone: ptr::null_mut(),
+            needs_zone: false,
+            names: vec![b"default".to_vec()],
+            store: None,
+        }
     }
 
     /// # Safety

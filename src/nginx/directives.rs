@@ -4,11 +4,12 @@ use core::ffi::{c_char, c_void};
 use core::mem::offset_of;
 use core::ptr;
 use core::time::Duration;
+use std::path::PathBuf;
 
 use nginx_sys::{
     NGX_CONF_1MORE, NGX_CONF_FLAG, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12,
     NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET,
-    NGX_HTTP_SRV_CONF, NGX_LOG_EMERG, NGX_OK, ngx_command_t, ngx_conf_t,
+    NGX_HTTP_SRV_CONF, NGX_LOG_EMERG, NGX_OK, ngx_command_t, ngx_conf_full_name, ngx_conf_t,
     ngx_http_compile_complex_value, ngx_http_compile_complex_value_t, ngx_http_complex_value_t,
     ngx_http_request_t, ngx_http_set_predicate_slot, ngx_int_t, ngx_parse_size, ngx_pcalloc,
     ngx_shared_memory_add, ngx_str_t, ngx_uint_t,
@@ -21,7 +22,8 @@ use super::agent::Agent;
 use super::boundary::guarded;
 use super::conf::{AppName, Control, LocConf, MainConf, ReadBody, TimeoutAction};
 use super::module::module;
-use super::{control, zone};
+use super::store::{Store, path_of};
+use super::{control, headers, zone};
 use crate::control::args::shown;
 use crate::control::values;
 use crate::gate::policy::{MAX_COUNT, Policy};
@@ -298,6 +300,42 @@ fn need_zone(cf: *mut ngx_conf_t) {
     }
 }
 
+unsafe extern "C" fn set_state_file(
+    cf: *mut ngx_conf_t,
+    _: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    guarded(NGX_CONF_ERROR.cast(), || {
+        // SAFETY: nginx passes its configuration in the making, and a main configuration of ours.
+        let (directive, main) = unsafe { (directive(cf), &mut *conf.cast::<MainConf>()) };
+        // SAFETY: as above.
+        let set = unsafe { full_path(cf, directive.value()) }
+            .and_then(|path| Directive::once(&mut main.store, Store::new(path)));
+        let Err(problem) = set else { return ptr::null_mut() };
+        complain(cf, "intermission_state_file", &directive, &problem);
+        NGX_CONF_ERROR.cast()
+    })
+}
+
+/// # Safety
+///
+/// `cf` is nginx's, while it reads a directive.
+unsafe fn full_path(cf: *mut ngx_conf_t, path: &[u8]) -> Result<PathBuf, String> {
+    let mut name = ngx_str_t { len: path.len(), data: path.as_ptr().cast_mut() };
+    // SAFETY: the caller's promise; nginx puts the full name into its pool.
+    unsafe {
+        let full = ngx_conf_full_name((*cf).cycle, &mut name, 0) == NGX_OK as ngx_int_t;
+        if path.is_empty() || !full {
+            return Err("expected the path of a file".to_owned());
+        }
+        let path = path_of(headers::bytes(&name));
+        match path.parent().is_some_and(|directory| directory.is_dir()) && !path.is_dir() {
+            true => Ok(path),
+            false => Err("expected the path of a file in a directory that exists".to_owned()),
+        }
+    }
+}
+
 unsafe extern "C" fn set_zone(
     cf: *mut ngx_conf_t,
     _: *mut ngx_command_t,
@@ -346,6 +384,7 @@ pub unsafe fn add_zone(cf: *mut ngx_conf_t, main: &mut MainConf, size: usize) ->
     unsafe {
         let added = ngx_shared_memory_add(cf, &mut name, size, tag).as_mut()?;
         added.init = Some(zone::init);
+        added.data = ptr::from_mut(main).cast();
         main.zone = added;
     }
     Some(())
@@ -367,7 +406,7 @@ const fn command(
     }
 }
 
-const COUNT: usize = 16;
+const COUNT: usize = 17;
 
 /// nginx takes commands that it could write to, though it does not.
 #[repr(transparent)]
@@ -381,6 +420,15 @@ pub static COMMANDS: Commands = Commands([
     ngx_command_t {
         conf: NGX_HTTP_MAIN_CONF_OFFSET,
         ..command(ngx_string!("intermission_zone"), NGX_HTTP_MAIN_CONF, NGX_CONF_TAKE1, set_zone)
+    },
+    ngx_command_t {
+        conf: NGX_HTTP_MAIN_CONF_OFFSET,
+        ..command(
+            ngx_string!("intermission_state_file"),
+            NGX_HTTP_MAIN_CONF,
+            NGX_CONF_TAKE1,
+            set_state_file,
+        )
     },
     command(ngx_string!("intermission_app_name"), PLACES, NGX_CONF_TAKE1, set_app_name),
     command(ngx_string!("intermission_max_time"), PLACES, NGX_CONF_TAKE1, set_max_time),

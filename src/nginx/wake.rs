@@ -7,13 +7,15 @@
 //! ring that is lost costs time (`intermission_interval`) and nothing else.
 
 use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::path::Path;
 
 use nginx_sys::{
-    NGX_OK, NGX_USE_CLEAR_EVENT, ngx_cycle_t, ngx_event_actions, ngx_event_flags,
-    ngx_event_handler_pt, ngx_free_connection, ngx_get_connection,
+    NGX_OK, NGX_USE_CLEAR_EVENT, ngx_connection_t, ngx_cycle, ngx_event_actions, ngx_event_flags,
+    ngx_event_handler_pt, ngx_event_t, ngx_free_connection, ngx_get_connection,
 };
 
 use super::constants::{CLEAR_EVENT, READ_EVENT};
+use super::store::c_path;
 
 const BELLS: usize = 32;
 
@@ -58,28 +60,74 @@ fn ring_bell(bell: usize) {
 ///
 /// # Safety
 ///
-/// Called while a worker starts, with its cycle.
-pub unsafe fn listen(cycle: *mut ngx_cycle_t, slot: usize, handler: ngx_event_handler_pt) -> bool {
+/// Called while a worker starts.
+pub unsafe fn listen(slot: usize, handler: ngx_event_handler_pt) -> bool {
     let descriptor = DESCRIPTORS.get(slot % BELLS).map_or(CLOSED, |fd| fd.load(Relaxed));
-    // SAFETY: nginx's event module is up when the modules' `init_process` run in a worker; the
-    // connection is used as nginx itself uses one for a channel.
+    // SAFETY: nginx's own flags.
+    let edge_triggered = unsafe { ngx_event_flags } & NGX_USE_CLEAR_EVENT as usize != 0;
+    // SAFETY: the caller's promise.
+    edge_triggered && unsafe { read_events(descriptor, handler) }
+}
+
+/// Calls `handler` whenever a file in a directory was replaced. `false` if this cannot be had.
+///
+/// # Safety
+///
+/// As [`listen`].
+pub unsafe fn watch(directory: &Path, handler: ngx_event_handler_pt) -> bool {
+    let Some(path) = c_path(directory) else { return false };
+    // SAFETY: the path ends with a zero; the descriptor is closed again if it cannot be used.
     unsafe {
-        let Some(add) = ngx_event_actions.add else { return false };
-        let edge_triggered = ngx_event_flags & NGX_USE_CLEAR_EVENT as usize != 0;
-        if descriptor == CLOSED || !edge_triggered {
+        let descriptor = libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK);
+        if descriptor == CLOSED {
             return false;
         }
+        let watched = libc::inotify_add_watch(descriptor, path.as_ptr(), libc::IN_MOVED_TO);
+        if watched == CLOSED || !read_events(descriptor, handler) {
+            libc::close(descriptor);
+            return false;
+        }
+    }
+    true
+}
+
+/// Reads what a descriptor has to say, and forgets it.
+///
+/// # Safety
+///
+/// `event` is one of a connection that [`watch`] made.
+pub unsafe fn drain(event: *mut ngx_event_t) {
+    let mut buffer = [0u8; 4096];
+    // SAFETY: the event's data is its connection; the buffer is as long as it is said to be.
+    unsafe {
+        let connection = (*event).data.cast::<ngx_connection_t>();
+        while libc::read((*connection).fd, buffer.as_mut_ptr().cast(), buffer.len()) > 0 {}
+    }
+}
+
+/// Watches a descriptor that is no client's, as nginx itself watches its channels.
+///
+/// # Safety
+///
+/// As [`listen`].
+unsafe fn read_events(descriptor: i32, handler: ngx_event_handler_pt) -> bool {
+    // SAFETY: nginx's event module is up when the modules' `init_process` run in a worker.
+    unsafe {
+        let cycle = ngx_cycle;
+        let Some(add) = ngx_event_actions.add.filter(|_| descriptor != CLOSED) else {
+            return false;
+        };
         let connection = ngx_get_connection(descriptor, (*cycle).log);
         if connection.is_null() {
             return false;
         }
-        let read = (*connection).read;
+        let (read, write) = ((*connection).read, (*connection).write);
         (*connection).pool = (*cycle).pool;
-        (*read).log = (*cycle).log;
-        (*(*connection).write).log = (*cycle).log;
-        // So that a worker which exits in good order does not take it for a client's.
-        (*read).set_channel(1);
-        (*(*connection).write).set_channel(1);
+        for event in [read, write] {
+            (*event).log = (*cycle).log;
+            // So that a worker which exits in good order does not take it for a client's.
+            (*event).set_channel(1);
+        }
         (*read).handler = handler;
         if add(read, READ_EVENT, CLEAR_EVENT) != NGX_OK as isize {
             ngx_free_connection(connection);

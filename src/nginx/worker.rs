@@ -18,8 +18,9 @@ use super::local::Local;
 use super::module::module;
 use super::passage::{Ending, Passage};
 use super::queue::Queue;
+use super::store::Store;
 use super::zone::{Zone, ZoneLock, attached};
-use super::{clock, connections, hold, wake};
+use super::{clock, connections, hold, successor, wake};
 use crate::control::args::shown;
 use crate::gate::lane::{Count, NO_TICKET, Survey};
 use crate::gate::time::{Moment, micros};
@@ -61,6 +62,7 @@ pub struct Worker {
     leaving: Cell<bool>,
     /// Callers that wait for an answer.
     waiters: RefCell<Vec<*const Waiter>>,
+    pub store: Option<Store>,
 }
 
 /// How a request comes to a gate that was not found open.
@@ -217,6 +219,9 @@ impl Worker {
         if let Some(change) = change {
             self.log(&name, &change, survey.held, change.cause.name());
             self.notify();
+            if let Some(store) = &self.store {
+                store.change(self, || ());
+            }
         }
         if let (Some(queue), Some(batch)) = (queue, batch) {
             self.send_off(queue, &batch);
@@ -416,7 +421,7 @@ impl Worker {
             self.interval.set(self.interval.get().min(interval));
         }
         self.arm(now);
-        if self.zone.state(app) != State::Paused {
+        if self.zone.state(app) != State::Paused || self.leaving.get() {
             self.look_soon();
         }
     }
@@ -451,13 +456,13 @@ impl Worker {
     }
 
     /// Finds out whether nginx ends for good. After a reload there are workers of a newer
-    /// configuration, and the old ones go on holding; without, nobody would be left to resume.
+    /// configuration, and the old ones go on holding; without, nobody would be left to resume,
+    /// unless another nginx took over and says through the state file what to do.
     fn notice_exit(&self) {
         // SAFETY: nginx's own flag.
         let exiting = unsafe { ngx_exiting } != 0;
-        if exiting && self.zone.cycle() == self.cycle {
-            self.leaving.set(true);
-        }
+        let last = exiting && self.zone.cycle() == self.cycle;
+        self.leaving.set(last && (self.store.is_none() || !successor::exists()));
     }
 
     fn start(cycle: &ngx_cycle_t, main: &MainConf, zone: Zone) -> Self {
@@ -479,6 +484,7 @@ impl Worker {
             seen_changes: Cell::new(u64::MAX),
             leaving: Cell::new(false),
             waiters: RefCell::default(),
+            store: main.store.clone(),
         };
         for event in [worker.timer.get(), worker.look.get()] {
             // SAFETY: the event has no other user yet.
@@ -493,7 +499,7 @@ impl Worker {
 }
 
 impl Cause {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Call => "call",
             Self::Deadline => "deadline",
@@ -501,6 +507,7 @@ impl Cause {
             Self::ReleaseTimeout => "release timeout",
             Self::CanaryPassed => "a canary that came back",
             Self::CanaryFailed => "a canary that failed",
+            Self::StateFile => "the state file",
         }
     }
 }
@@ -532,7 +539,8 @@ impl<'q> Batch<'q> {
     }
 }
 
-fn exists(pid: u32) -> bool {
+/// Whether there is a process with this id.
+pub fn exists(pid: u32) -> bool {
     let Ok(pid) = libc::pid_t::try_from(pid) else { return false };
     // SAFETY: signal 0 is not sent; the call only says whether it could be.
     let found = unsafe { libc::kill(pid, 0) } == 0;
@@ -602,8 +610,7 @@ unsafe fn enter(cycle: &ngx_cycle_t) {
     let pid = u32::try_from(unsafe { ngx_pid }).unwrap_or_default();
     zone.enter(worker.slot, pid, clock::now());
     // SAFETY: the caller's promise.
-    let listens =
-        unsafe { wake::listen(core::ptr::from_ref(cycle).cast_mut(), worker.slot, Some(on_ring)) };
+    let listens = unsafe { wake::listen(worker.slot, Some(on_ring)) };
     if !listens {
         ngx::ngx_log_error!(
             NGX_LOG_WARN,
@@ -615,6 +622,9 @@ unsafe fn enter(cycle: &ngx_cycle_t) {
     // A predecessor may have died with requests that others wait for.
     zone.note_change();
     wake::ring(zone.slots().filter(|slot| *slot != worker.slot));
+    if let Some(store) = &worker.store {
+        store.begin(worker);
+    }
     worker.look();
 }
 

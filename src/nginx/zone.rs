@@ -11,6 +11,8 @@ use nginx_sys::{
 use parking_lot::lock_api::{GuardNoSend, RawMutex};
 
 use super::boundary::guarded;
+use super::conf::MainConf;
+use super::store::Store;
 use crate::gate::State;
 use crate::shm::{self, Unfit};
 
@@ -101,10 +103,19 @@ unsafe fn init_zone(shm_zone: &ngx_shm_zone_t) -> Result<(), String> {
         match zone {
             Err(Unfit::TooSmall) => return Err(too_small(shm_zone)),
             Err(Unfit::Foreign) => return Err(foreign()),
-            Ok(_) => (*pool).data = memory.as_ptr(),
+            Ok(zone) => {
+                if let Some(store) = shm_zone.data.cast::<MainConf>().as_ref().and_then(store_of) {
+                    store.load(&zone, shm_zone.shm.log)?;
+                }
+                (*pool).data = memory.as_ptr();
+            }
         }
     }
     Ok(())
+}
+
+fn store_of(main: &MainConf) -> Option<&Store> {
+    main.store.as_ref()
 }
 
 fn foreign() -> String {

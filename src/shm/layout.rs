@@ -47,6 +47,8 @@ pub struct Header<R: RawMutex> {
     pub cycle: AtomicU32,
     /// Counts the changes that every worker must hear of.
     pub changes: AtomicU64,
+    /// The serial number of the state file that the zone agrees with.
+    pub serial: AtomicU64,
     pub directory: Mutex<R, Directory>,
     pub workers: [WorkerSlot; SLOTS],
 }

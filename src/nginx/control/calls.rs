@@ -97,6 +97,10 @@ impl Calling<'_> {
 
     /// Resumes an app as `asked`.
     pub fn release(&self, app: AppId, name: &[u8], asked: &Disable) -> Change {
+        self.and_save(|| self.release_in_zone(app, name, asked))
+    }
+
+    fn release_in_zone(&self, app: AppId, name: &[u8], asked: &Disable) -> Change {
         let now = clock::now();
         let mut locked = self.worker.zone.lock();
         let survey = self.worker.zone.survey(app, self.worker.slot, &self.worker.liveness(now));
@@ -112,8 +116,24 @@ impl Calling<'_> {
         Answer { line: Some(done.line().to_owned()), ..self.status(name) }
     }
 
+    /// Makes a change that the state file has to know of, if there is one.
+    fn and_save<T>(&self, change: impl FnOnce() -> T) -> T {
+        match &self.worker.store {
+            Some(store) => store.change(self.worker, change),
+            None => change(),
+        }
+    }
+
     /// Changes the gate of an app that need not be known yet.
     fn change_or_make(
+        &self,
+        name: &[u8],
+        action: impl FnOnce(&mut Gate) -> Change,
+    ) -> Result<(AppId, Change), Answer> {
+        self.and_save(|| self.change_in_zone(name, action))
+    }
+
+    fn change_in_zone(
         &self,
         name: &[u8],
         action: impl FnOnce(&mut Gate) -> Change,

@@ -1,0 +1,316 @@
+//! Keeps the apps' states in a file, and follows the file when another nginx writes it.
+//!
+//! Whoever changes a state by a call first takes the lock (of the file's directory), takes up what
+//! is newer in the file, changes the state and writes the file. So two nginxes, as there are during
+//! a binary upgrade, agree about it. Each worker watches the directory.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use nginx_sys::{NGX_LOG_ERR, NGX_LOG_NOTICE, ngx_event_t, ngx_log_t};
+
+use super::boundary::guarded;
+use super::worker::Worker;
+use super::zone::Zone;
+use super::{clock, wake};
+use crate::control::args::shown;
+use crate::gate::time::Moment;
+use crate::gate::{Cause, Change, Gate, State};
+use crate::shm::AppId;
+use crate::state_file::{Damage, Saved, SavedApp};
+
+/// For how long a worker waits for the lock: others have it while they write the file.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// A difference of deadlines that comes from reading two clocks one after the other.
+const SAME_TIME: Duration = Duration::from_millis(500);
+
+/// Where the state is kept.
+#[derive(Clone, Debug)]
+pub struct Store {
+    path: PathBuf,
+}
+
+impl Store {
+    /// The path is absolute.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Restores what a former nginx left, into a zone that is new.
+    pub fn load(&self, zone: &Zone, log: *mut ngx_log_t) -> Result<(), String> {
+        let say = |level: u32, line: &str| {
+            ngx::ngx_log_error!(level, log, "intermission: state file {} {line}", self.shown());
+        };
+        match self.read() {
+            Ok(None) => say(NGX_LOG_NOTICE, "is not there yet: all apps are open"),
+            Err(problem) => {
+                let line = format!("{problem}: all apps are open, also those that were paused");
+                say(NGX_LOG_ERR, &line);
+            }
+            Ok(Some(saved)) => {
+                for app in &saved.apps {
+                    say(NGX_LOG_NOTICE, &self.load_app(zone, app)?);
+                }
+                zone.set_serial(saved.serial);
+            }
+        }
+        Ok(())
+    }
+
+    /// Restores an app, and says so.
+    fn load_app(&self, zone: &Zone, saved: &SavedApp) -> Result<String, String> {
+        let (name, was, now) = (shown(&saved.name), saved.state.name(), clock::now());
+        if saved.state == State::Releasing || deadline_of(saved) <= now {
+            return Ok(format!("says that app \"{name}\" was {was}: by now it is open"));
+        }
+        let mut locked = zone.lock();
+        let app = locked.find_or_create(&saved.name, 0).map_err(|_| {
+            format!(
+                "intermission: state file {} has more apps than the zone has room for: enlarge \
+                 intermission_zone",
+                self.shown()
+            )
+        })?;
+        locked.update(app, |gate| apply(gate, saved, now));
+        Ok(format!("says that app \"{name}\" is {was}"))
+    }
+
+    /// Begins to follow the file: what is newer there is taken up, what is newer here is written.
+    pub fn begin(&self, worker: &Worker) {
+        self.change(worker, || ());
+        // SAFETY: called while the worker starts.
+        if !unsafe { wake::watch(self.directory(), Some(on_directory)) } {
+            self.complain("cannot be watched", &io::Error::last_os_error());
+        }
+    }
+
+    /// Takes up what another nginx wrote, makes a change, and writes it down.
+    pub fn change<T>(&self, worker: &Worker, change: impl FnOnce() -> T) -> T {
+        let lock = self.lock();
+        let known = match &lock {
+            Ok(_) => self.take_up(worker),
+            Err(_) => None,
+        };
+        let result = change();
+        let written = lock.and_then(|_lock| self.write_down(worker, known.as_ref()));
+        if let Err(problem) = written {
+            self.complain("cannot be written, so that a pause would not outlive nginx", &problem);
+        }
+        result
+    }
+
+    /// Looks whether another nginx wrote the file.
+    fn follow(&self, worker: &Worker) {
+        let newer = |saved: &Saved| saved.serial > worker.zone.serial();
+        if matches!(self.read(), Ok(Some(saved)) if newer(&saved)) {
+            self.change(worker, || ());
+        }
+    }
+
+    /// Takes up what another nginx wrote; returns what the file says.
+    fn take_up(&self, worker: &Worker) -> Option<Saved> {
+        match self.read() {
+            Ok(Some(saved)) => {
+                if saved.serial > worker.zone.serial() {
+                    worker.zone.set_serial(saved.serial);
+                    adopt(worker, &saved);
+                }
+                Some(saved)
+            }
+            Ok(None) => None,
+            Err(problem) => {
+                self.complain("cannot be used, and is put aside", &io::Error::other(problem));
+                let _ = fs::rename(&self.path, self.beside("bad"));
+                None
+            }
+        }
+    }
+
+    /// Writes the file anew, unless it says the same already.
+    fn write_down(&self, worker: &Worker, known: Option<&Saved>) -> io::Result<()> {
+        let apps = snapshot(worker);
+        if known.map_or(apps.is_empty(), |known| is_same(&known.apps, &apps)) {
+            return Ok(());
+        }
+        let saved = Saved { serial: worker.zone.serial() + 1, apps };
+        let new = self.beside("new");
+        let mut options = File::options();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o644).open(&new)?;
+        file.write_all(saved.format().as_bytes())?;
+        file.sync_all()?;
+        worker.zone.set_serial(saved.serial);
+        fs::rename(&new, &self.path)?;
+        File::open(self.directory())?.sync_all()
+    }
+
+    fn read(&self) -> Result<Option<Saved>, String> {
+        match fs::read(&self.path) {
+            Ok(bytes) => {
+                Saved::parse(&bytes).map(Some).map_err(|damage: Damage| damage.to_string())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("cannot be read ({error})")),
+        }
+    }
+
+    /// The lock is given back when the directory is closed.
+    fn lock(&self) -> io::Result<File> {
+        let directory = File::open(self.directory())?;
+        let step = Duration::from_millis(1);
+        for _ in 0..PATIENCE.as_millis() {
+            // SAFETY: the descriptor is open.
+            if unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+                return Ok(directory);
+            }
+            thread::sleep(step);
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "another process has its lock"))
+    }
+
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".");
+        name.push(suffix);
+        name.into()
+    }
+
+    fn shown(&self) -> String {
+        format!("\"{}\"", shown(self.path.as_os_str().as_bytes()))
+    }
+
+    fn complain(&self, what: &str, error: &io::Error) {
+        ngx::ngx_log_error!(
+            NGX_LOG_ERR,
+            ngx::log::ngx_cycle_log().as_ptr(),
+            "intermission: state file {} {what}: {error}",
+            self.shown()
+        );
+    }
+}
+
+/// The bytes of a path, as nginx gives them.
+pub fn path_of(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
+}
+
+/// A path for the system's own calls.
+pub fn c_path(path: &Path) -> Option<CString> {
+    CString::new(path.as_os_str().as_bytes()).ok()
+}
+
+fn apply(gate: &mut Gate, saved: &SavedApp, now: Moment) -> Change {
+    match saved.state {
+        State::Maintenance => gate.maintenance(now, saved.retry_after),
+        _ => gate.enable(now, deadline_of(saved), saved.policy),
+    }
+}
+
+/// Brings the zone's apps to the state that the file says.
+fn adopt(worker: &Worker, saved: &Saved) {
+    for app in &saved.apps {
+        adopt_app(worker, app);
+    }
+    let known: Vec<_> = {
+        let locked = worker.zone.lock();
+        locked.apps().map(|app| (app, locked.name(app).to_vec())).collect()
+    };
+    let gone = known.iter().filter(|(_, name)| !saved.apps.iter().any(|app| app.name == *name));
+    for (app, name) in gone {
+        resume(worker, *app, name, None);
+    }
+    worker.notify();
+}
+
+fn adopt_app(worker: &Worker, saved: &SavedApp) {
+    let now = clock::now();
+    let mut locked = worker.zone.lock();
+    let Ok(app) = locked.find_or_create(&saved.name, usize::MAX) else { return };
+    if saved.state == State::Releasing {
+        drop(locked);
+        return resume(worker, app, &saved.name, Some(saved));
+    }
+    let change = locked
+        .update(app, |gate| (!agrees(gate, saved)).then(|| apply(gate, saved, now)))
+        .flatten();
+    drop(locked);
+    report(worker, app, &saved.name, change);
+}
+
+fn resume(worker: &Worker, app: AppId, name: &[u8], saved: Option<&SavedApp>) {
+    if !matches!(worker.zone.state(app), State::Paused | State::Maintenance) {
+        return;
+    }
+    let survey = worker.survey(app);
+    let change = worker.zone.lock().update(app, |gate| {
+        let policy = saved.map_or(gate.policy, |saved| saved.policy);
+        gate.disable(clock::now(), policy, 0, &survey)
+    });
+    report(worker, app, name, change);
+}
+
+fn report(worker: &Worker, app: AppId, name: &[u8], change: Option<Change>) {
+    if let Some(change) = change {
+        worker.log(name, &change, worker.survey(app).held, Cause::StateFile.name());
+    }
+}
+
+fn agrees(gate: &Gate, saved: &SavedApp) -> bool {
+    let deadline = deadline_of(saved);
+    let (early, late) = (gate.deadline.min(deadline), gate.deadline.max(deadline));
+    let same_time = early == late || (!late.is_never() && late.since(early) < SAME_TIME);
+    gate.state() == saved.state && (saved.state != State::Paused || same_time)
+}
+
+fn is_same(left: &[SavedApp], right: &[SavedApp]) -> bool {
+    let alike = |left: &SavedApp, right: &SavedApp| {
+        let times = (left.until_unix_ms.unwrap_or(0), right.until_unix_ms.unwrap_or(0));
+        let other = SavedApp { until_unix_ms: left.until_unix_ms, ..right.clone() };
+        *left == other && u128::from(times.0.abs_diff(times.1)) < SAME_TIME.as_millis()
+    };
+    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| alike(left, right))
+}
+
+/// The apps that are not open. One whose canary is out counts as paused.
+fn snapshot(worker: &Worker) -> Vec<SavedApp> {
+    let locked = worker.zone.lock();
+    let closed = locked.apps().filter(|app| worker.zone.state(*app) != State::Open);
+    let saved = closed.filter_map(|app| {
+        let gate = locked.gate(app)?;
+        let state = if gate.trial().is_some() { State::Paused } else { gate.state() };
+        Some(SavedApp {
+            name: locked.name(app).to_vec(),
+            state,
+            until_unix_ms: (!gate.deadline.is_never()).then(|| clock::unix_ms(gate.deadline)),
+            policy: gate.policy,
+            retry_after: gate.retry_after,
+        })
+    });
+    saved.collect()
+}
+
+fn deadline_of(saved: &SavedApp) -> Moment {
+    saved.until_unix_ms.map_or(Moment::NEVER, clock::moment_of_unix_ms)
+}
+
+unsafe extern "C" fn on_directory(event: *mut ngx_event_t) {
+    guarded((), || {
+        // SAFETY: nginx passes the event of the descriptor that is watched.
+        unsafe { wake::drain(event) };
+        let Some(worker) = Worker::here() else { return };
+        if let Some(store) = &worker.store {
+            store.follow(worker);
+        }
+    });
+}
