@@ -53,9 +53,12 @@ unsafe fn enter(
             return DECLINED;
         };
         let Some(passage) = Passage::create(request) else { return FAILED };
-        if let Some(entry) = known_entry(worker, conf).filter(|entry| worker.zone.pass(entry)) {
-            passage.go_through(Some(entry), Ending::Passed);
-            return DECLINED;
+        if let Some(entry) = known_entry(worker, conf) {
+            if worker.zone.pass(&entry) {
+                passage.go_through(Some(entry), Ending::Passed);
+                return DECLINED;
+            }
+            worker.counted_in_vain(entry.app);
         }
         knock(worker, conf, passage)
     }

@@ -195,6 +195,19 @@ impl Worker {
         if counts {
             self.advance(app);
         }
+        self.tell_waiting(app);
+    }
+
+    /// A request that found its app closed takes itself off the count: whoever let the last one end
+    /// in between has seen it there, and told nobody.
+    pub fn counted_in_vain(&self, app: AppId) {
+        if self.zone.state(app) != State::Open {
+            self.tell_waiting(app);
+        }
+    }
+
+    /// Lets those who wait for a quiet backend look, if it is quiet.
+    fn tell_waiting(&self, app: AppId) {
         let waiting = || self.zone.lanes(app).filter(|(_, lane)| lane.get(Count::Waiting) > 0);
         if waiting().next().is_some() && self.survey(app).in_flight == 0 {
             wake::ring(waiting().map(|(slot, _)| slot).filter(|slot| *slot != self.slot));
