@@ -1,0 +1,65 @@
+#!/usr/bin/env perl
+
+# A caller that waits for a drain costs no CPU, however many wait and whatever is in flight.
+
+use strict;
+use warnings;
+
+use FindBin qw($Bin);
+use Test::More;
+use Time::HiRes qw(sleep);
+
+use lib "$Bin/lib";
+use Intermission::Test;
+use Intermission::Test::Server;
+
+use constant { WORKERS => 2, CALLERS => 50, SECONDS => 2, INTERVAL => 0.25 };
+
+my $t = Intermission::Test->new(workers => WORKERS);
+my $origin = $t->origin('/slow' => { wait => 1 });
+$t->start(<<'EOF');
+    server {
+        listen 127.0.0.1:%%PORT_80%% reuseport;
+        intermission on;
+        location / { proxy_pass http://%%ORIGIN%%; }
+        location /intermission/ { intermission_control; }
+    }
+EOF
+
+sub cost {
+    my @sum = (0, 0);
+    for my $worker ($t->server->workers) {
+        my @cost = Intermission::Test::Server::cost_of($worker);
+        $sum[$_] += $cost[$_] for 0, 1;
+    }
+    return @sum;
+}
+
+my @slow = map { $t->client->get('/slow') } 1 .. 20;
+$origin->wait_requests(20);
+my @callers = map { $t->call('enable', drain => '1h') } 1 .. CALLERS;
+$t->status for 1 .. 10;
+is scalar(grep { $_->silent } @callers), CALLERS, 'callers wait';
+
+my @before = cost();
+sleep SECONDS;    # this is what is measured, nothing is waited for
+my @after = cost();
+my ($ticks, $wakes) = map { $after[$_] - $before[$_] } 0, 1;
+note "${\ CALLERS} callers for ${\ SECONDS} s: $ticks ticks, $wakes wakes";
+cmp_ok $ticks, '<=', 1, 'they cost no CPU time';
+my $looks = WORKERS * SECONDS / INTERVAL;
+cmp_ok $wakes, '<=', 1.5 * $looks + 4, "few wakes beyond $looks looks at the shared state";
+
+$origin->answer;
+is scalar(grep { $_->response->status == 200 } @slow), 20, 'what was in flight is answered';
+is scalar(grep { $_->response->status == 200 } @callers), CALLERS, 'and so are they';
+$t->disable;
+$_->close for @slow, @callers;
+
+# Nobody waits any more, and nothing is left behind.
+@before = cost();
+sleep SECONDS;
+@after = cost();
+cmp_ok $after[1] - $before[1], '<=', 4, 'no wakes when nobody waits any more';
+
+$t->finish;
