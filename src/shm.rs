@@ -253,11 +253,14 @@ impl<R: RawMutex> Zone<R> {
         self.header.cycle.fetch_add(1, SeqCst) + 1
     }
 
-    /// The worker in `slot` starts: what its predecessor left there is over.
+    /// The worker in `slot` starts: what its predecessor left there is over, and what that held has
+    /// been cut off.
     pub fn enter(&self, slot: usize, pid: u32, now: Moment) {
-        let locked = self.lock();
+        let mut locked = self.lock();
         for app in locked.apps() {
             if let Some((_, lane)) = self.lanes(app).find(|(at, _)| *at == slot) {
+                let lost = u64::from(lane.get(Count::Held));
+                locked.update(app, |gate| gate.totals.aborted += lost);
                 lane.clear();
             }
         }

@@ -136,7 +136,13 @@ setter!(set_timeout_action, "intermission_timeout_action", |directive, conf| {
     let action = match (directive.value(), status.and_then(|code| u16::try_from(code).ok())) {
         (b"pass", _) => TimeoutAction::Pass,
         (_, Some(code)) if code != 444 && code != 499 => TimeoutAction::Status(code),
-        _ => return Err("expected \"pass\" or a status from 400 to 599".to_owned()),
+        _ => {
+            return Err(
+                "expected \"pass\" or a status from 400 to 599, but not 444 or 499, which \
+                        would drop the client without an answer"
+                    .to_owned(),
+            );
+        }
     };
     Directive::once(&mut conf.timeout_action, action)
 });

@@ -86,6 +86,7 @@ unsafe fn knock(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t
         if unsafe { bypasses(request, conf) } {
             if let Answer::Through(entry) = worker.knock(&name, Knock::Bypass) {
                 passage.go_through(Some(entry), Ending::Bypassed);
+                passage.debug("bypasses the gate");
                 return DECLINED;
             }
         }
@@ -121,6 +122,7 @@ unsafe fn knock(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t
 /// As [`knock`].
 unsafe fn refuse(passage: &Passage, conf: &LocConf, ending: Ending) -> ngx_int_t {
     passage.refuse(NGX_HTTP_SERVICE_UNAVAILABLE as u16, ending, clock::now());
+    passage.debug("refused");
     // SAFETY: the caller's promise.
     unsafe { hold::add_retry_after(passage, conf) };
     passage.meet_again()

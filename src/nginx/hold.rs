@@ -27,6 +27,7 @@ const FAILED: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
 /// The passage is that of a living request, in a phase.
 pub unsafe fn suspend(passage: &Passage, conf: &LocConf) -> ngx_int_t {
     let request = passage.request();
+    passage.debug("held");
     // SAFETY: the caller's promise; a request has a connection with its events.
     unsafe {
         let connection = (*request).connection;
@@ -103,6 +104,7 @@ unsafe fn wait_on(passage: &Passage, write: *mut ngx_event_t) {
 /// The passage is that of a living request that is held.
 unsafe fn time_out(passage: &Passage) {
     let Some(worker) = Worker::here() else { return };
+    passage.debug("held for as long as it may be");
     // SAFETY: the caller's promise.
     let conf = unsafe { LocConf::of(passage.request()) };
     worker.withdraw(passage, |totals| totals.timed_out += 1);
@@ -119,6 +121,7 @@ unsafe fn time_out(passage: &Passage) {
 /// The passage is that of a living request that was held.
 unsafe fn refuse(passage: &Passage, status: u16) {
     let request = passage.request();
+    passage.debug("refused");
     // SAFETY: the caller's promise.
     unsafe {
         stop_timer(request);
@@ -180,6 +183,7 @@ unsafe fn run_phases(passage: &Passage) {
     // SAFETY: the caller's promise.
     unsafe {
         if is_gone((*request).connection) {
+            passage.debug("let go, but its client has gone");
             ngx_http_finalize_request(request, NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
             return;
         }
@@ -189,6 +193,7 @@ unsafe fn run_phases(passage: &Passage) {
             worker.count(entry.app, |totals| totals.released += 1);
         }
         passage.set_through();
+        passage.debug("goes on");
         (*request).read_event_handler = Some(ngx_http_block_reading);
         (*request).write_event_handler = Some(ngx_http_core_run_phases);
         ngx_http_core_run_phases(request);
@@ -202,6 +207,7 @@ unsafe fn run_phases(passage: &Passage) {
 /// The passage is that of a living request whose body nobody has asked for.
 unsafe fn read_body(passage: &Passage) -> ngx_int_t {
     let request = passage.request();
+    passage.debug("reads the body");
     // SAFETY: the caller's promise.
     unsafe {
         passage.reading.set(true);

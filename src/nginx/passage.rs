@@ -201,6 +201,18 @@ impl Passage {
         Some(until.since(self.since.get()))
     }
 
+    /// A line in nginx's debug log, if it is written.
+    pub fn debug(&self, what: &str) {
+        // SAFETY: a living request has a connection with a log.
+        let log = unsafe { (*(*self.request).connection).log };
+        let (stage, ticket) = (self.stage.get(), self.ticket.get());
+        ngx::ngx_log_debug!(
+            mask: ngx::log::DebugMask::Http,
+            log,
+            "http intermission {what}, ticket {ticket}, {stage:?}"
+        );
+    }
+
     /// What a request does that meets the gate once more.
     pub fn meet_again(&self) -> ngx_int_t {
         match self.stage.get() {
@@ -284,8 +296,10 @@ impl Passage {
                 worker.withdraw(self, |totals| totals.aborted += 1);
             }
             (Stage::LetGo, Some(entry)) => {
-                self.ending.set(Ending::Aborted);
-                worker.count(entry.app, |totals| totals.aborted += 1);
+                // One whose time was up has been counted as that.
+                if self.ending.replace(Ending::Aborted) == Ending::Released {
+                    worker.count(entry.app, |totals| totals.aborted += 1);
+                }
                 self.leave(entry, Outcome::Void);
             }
             (Stage::Through, Some(entry)) => self.leave(entry, self.outcome()),

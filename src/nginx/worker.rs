@@ -60,6 +60,8 @@ pub struct Worker {
     due: Cell<Moment>,
     seen_changes: Cell<u64>,
     leaving: Cell<bool>,
+    /// When it last said that connections run out.
+    warned: Cell<Moment>,
     /// Callers that wait for an answer.
     waiters: RefCell<Vec<*const Waiter>>,
     pub store: Option<Store>,
@@ -105,6 +107,7 @@ impl Worker {
     /// A request of the app of this name comes to its gate.
     pub fn knock(&self, name: &[u8], knock: Knock<'_>) -> Answer {
         let now = clock::now();
+        let short = matches!(knock, Knock::Stay { .. }) && self.is_short_of_connections(now);
         let mut locked = self.zone.lock();
         let Ok(app) = locked.find_or_create(name, SEARCH) else { return Answer::Uncounted };
         let state = self.zone.state(app);
@@ -119,7 +122,6 @@ impl Worker {
                 Arrival::Pass
             }
             Knock::Stay { max_held, .. } => {
-                let short = connections::are_short(self.holding.get());
                 let max_held = if short { 1 } else { max_held };
                 let held = match max_held {
                     0 => 0,
@@ -145,6 +147,23 @@ impl Worker {
                 Answer::Through(entry)
             }
         }
+    }
+
+    /// Whether one more request cannot be held; says so once in a second.
+    fn is_short_of_connections(&self, now: Moment) -> bool {
+        let short = connections::are_short(self.holding.get());
+        if short && now.since(self.warned.get()) >= Duration::from_secs(1) {
+            self.warned.set(now);
+            ngx::ngx_log_error!(
+                NGX_LOG_WARN,
+                ngx::log::ngx_cycle_log().as_ptr(),
+                "intermission: requests are rejected, as {} are held and each needs one more \
+                 connection when it is released: raise worker_connections (or \
+                 worker_rlimit_nofile)",
+                self.holding.get()
+            );
+        }
+        short
     }
 
     /// Takes a request out of its queue that does not want to be released any more.
@@ -496,6 +515,7 @@ impl Worker {
             due: Cell::new(Moment::NEVER),
             seen_changes: Cell::new(u64::MAX),
             leaving: Cell::new(false),
+            warned: Cell::new(Moment::default()),
             waiters: RefCell::default(),
             store: main.store.clone(),
         };
