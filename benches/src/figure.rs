@@ -33,6 +33,7 @@ pub enum Unit {
     Instructions,
     PerSecond,
     Milliseconds,
+    Microseconds,
     Bytes,
     /// Milliseconds of CPU time in a second.
     Cpu,

@@ -26,7 +26,12 @@ impl Client {
     }
 
     pub fn get(&mut self, path: &str) -> Result<Response> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        self.get_with(path, "")
+    }
+
+    /// With more lines in the head, each with its end.
+    pub fn get_with(&mut self, path: &str, headers: &str) -> Result<Response> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
         self.stream.get_mut().write_all(request.as_bytes())?;
         self.read_response()
     }

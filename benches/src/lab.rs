@@ -13,6 +13,13 @@ use crate::probe::Probe;
 use crate::process::usage;
 use crate::system::{self, Kind, System};
 
+/// The descriptors that a process can count on here, and with them a worker's connections. More than
+/// that is not used where there is more, so that figures can be compared.
+pub const FILES: u32 = 20_000;
+
+/// How many clients a process has.
+const HERD: u32 = 15_000;
+
 pub struct Lab {
     pub nginx: PathBuf,
     pub module: Option<PathBuf>,
@@ -31,9 +38,14 @@ pub struct Site {
 
 impl Lab {
     pub fn site(&self, kind: Kind, workers: u32) -> Result<Site> {
+        self.site_with(kind, workers, false)
+    }
+
+    /// nginx can keep its connections to the origin.
+    pub fn site_with(&self, kind: Kind, workers: u32, keep_upstream: bool) -> Result<Site> {
         let load = self.cores.of_load(workers);
         let origin = Origin::start(load.as_deref())?;
-        let system = system::start(self, kind, workers, origin.address)?;
+        let system = system::start(self, kind, workers, keep_upstream, origin.address)?;
         Ok(Site { system, origin, load })
     }
 
@@ -57,6 +69,12 @@ impl Site {
         let targets = self.system.addresses();
         let herd = Herd { targets: &targets, first, count, path: "/r/", body };
         Clients::connect(self.load.as_deref(), &herd)
+    }
+
+    /// Any number of clients without bodies, over as many processes as it takes.
+    pub fn crowd(&self, count: u32) -> Result<Vec<Clients>> {
+        let herd = |first| self.clients(first, HERD.min(count - first), None);
+        (0..count).step_by(HERD as usize).map(herd).collect()
     }
 
     /// Another client, with a connection to each worker.

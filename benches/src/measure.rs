@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn queue_up(site: &mut Site, clients: &mut Clients, count: u32) -> Result<()> {
     if site.system.held()?.is_none() {
         clients.send_spaced(200)?;
-        sleep(Duration::from_secs(1));
+        until_held(site, count)?;
     } else if site.system.workers().len() == 1 {
         clients.send_all()?;
         until_held(site, count)?;
@@ -37,7 +37,12 @@ fn queue_up(site: &mut Site, clients: &mut Clients, count: u32) -> Result<()> {
     site.settle()
 }
 
+/// Until it holds as many as that, or, where that cannot be known, for a moment.
 fn until_held(site: &mut Site, count: u32) -> Result<()> {
+    if site.system.held()?.is_none() {
+        sleep(Duration::from_secs(1));
+        return Ok(());
+    }
     let start = Instant::now();
     let mut step = Duration::ZERO;
     while let Some(held) = site.system.held()?.filter(|held| *held != count) {

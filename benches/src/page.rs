@@ -24,6 +24,7 @@ pub fn write(
         .replace("{{machine}}", &machine(lab)?)
         .replace("{{table}}", table::markdown(&own).trim())
         .replace("{{others}}", &table::markdown_by_subject(&compared(findings)))
+        .replace("{{better}}", &better(findings))
         .replace("{{notes}}", &notes(findings))
         .replace("{{plots}}", &pictures(plots));
     fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))
@@ -50,8 +51,30 @@ pub fn compared(findings: &Findings) -> Vec<&Figure> {
     findings.figures.iter().filter(|figure| sections.contains(&figure.section.as_str())).collect()
 }
 
+/// What others do better, if no round of theirs is as bad as the best of intermission's.
+fn better(findings: &Findings) -> String {
+    let figures = compared(findings);
+    let (ours, theirs): (Vec<&Figure>, Vec<&Figure>) =
+        figures.into_iter().partition(|figure| figure.subject == OURS);
+    let mut found = Vec::new();
+    for their in theirs {
+        let our = ours.iter().find(|our| our.name == their.name);
+        if our.is_some_and(|our| their.measured.highest() < our.measured.lowest()) {
+            found.push(format!("- {}: {}\n", their.subject, their.name));
+        }
+    }
+    if found.is_empty() {
+        return "In none of these is another tool better than intermission.".to_owned();
+    }
+    format!("Better than intermission:\n\n{}", found.concat())
+}
+
 fn notes(findings: &Findings) -> String {
-    findings.notes.iter().map(|note| format!("- {note}\n")).collect()
+    if findings.notes.is_empty() {
+        return String::new();
+    }
+    let notes = findings.notes.iter().map(|note| format!("- {note}\n"));
+    format!("Not measured:\n\n{}", notes.collect::<String>())
 }
 
 fn pictures(plots: &[(String, String)]) -> String {

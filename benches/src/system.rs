@@ -49,11 +49,20 @@ pub trait System {
     }
 }
 
-pub fn start(lab: &Lab, kind: Kind, workers: u32, origin: SocketAddr) -> Result<Box<dyn System>> {
+pub fn start(
+    lab: &Lab,
+    kind: Kind,
+    workers: u32,
+    keep_upstream: bool,
+    origin: SocketAddr,
+) -> Result<Box<dyn System>> {
     Ok(match kind {
         Kind::Caddy => Box::new(caddy::Caddy::start(lab, workers, origin)?),
         Kind::HaProxy => Box::new(haproxy::HaProxy::start(lab, workers, origin)?),
-        _ => Box::new(nginx::Nginx::start(lab, &nginx::Setup::new(kind, workers, origin))?),
+        _ => {
+            let setup = nginx::Setup { keep_upstream, ..nginx::Setup::new(kind, workers, origin) };
+            Box::new(nginx::Nginx::start(lab, &setup)?)
+        }
     })
 }
 
@@ -109,16 +118,20 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // One that has ended by itself was noticed elsewhere.
         if let Ok(pid) = pid(self.child.id()) {
+            // One that has ended by itself was noticed elsewhere.
             let _ = kill_process(pid, Signal::TERM);
         }
+        // Some wait for what they hold.
+        for _ in 0..100 {
+            match self.child.try_wait() {
+                Ok(None) => sleep(Duration::from_millis(20)),
+                _ => return,
+            }
+        }
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-pub fn signal(pids: &[u32], signal: Signal) -> Result<()> {
-    pids.iter().try_for_each(|number| Ok(kill_process(pid(*number)?, signal)?))
 }
 
 fn pid(number: u32) -> Result<Pid> {

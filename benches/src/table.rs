@@ -154,6 +154,7 @@ pub fn amount(value: f64, unit: Unit) -> String {
         Unit::Count | Unit::Instructions => number,
         Unit::PerSecond => format!("{number}/s"),
         Unit::Milliseconds => format!("{number} ms"),
+        Unit::Microseconds => format!("{number} µs"),
         Unit::Bytes => format!("{number} B"),
         Unit::Cpu => format!("{number} ms/s"),
         Unit::Share => format!("{number} %"),

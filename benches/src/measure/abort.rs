@@ -17,7 +17,7 @@ pub const SECTION: &str = "Abort";
 const WORKERS: u32 = 2;
 
 /// How long a system may take for what it does about clients that leave, and then for what is left.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(700);
 
 pub struct Case {
     pub name: &'static str,
@@ -27,14 +27,14 @@ pub struct Case {
 
 pub const CASES: [Case; 3] = [
     Case { name: "without a body", body: None, clients: 1_000 },
-    Case { name: "with a body of 1 KB", body: Some(1_000), clients: 1_000 },
     Case { name: "with a body of 400 KB", body: Some(400_000), clients: 200 },
+    Case { name: "with a body of 1 KB", body: Some(1_000), clients: 1_000 },
 ];
 
 pub fn measure(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
     for case in &CASES {
         tell(&format!("clients that leave, {}", case.name));
-        let replayed = (0..plan.rounds)
+        let replayed = (0..plan.long_rounds)
             .map(|_| round(lab, Kind::Intermission, case))
             .collect::<Result<Series>>()?;
         findings.add(figure(Kind::Intermission, case, replayed).goal(Goal::AtMost(0.0)));

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{queue_up, tell};
+use super::{tell, until_held};
 use crate::clock::millis;
 use crate::figure::{Figure, Goal, Unit};
 use crate::findings::Findings;
+use crate::helper::Clients;
 use crate::lab::Lab;
 use crate::plan::Plan;
 use crate::process::{memory, usage};
@@ -16,7 +17,11 @@ use crate::stats::Series;
 use crate::system::Kind;
 
 const SECTION: &str = "Holding";
-const WORKERS: u32 = 2;
+
+/// Each holds no more than half of what it has of connections, as each request needs another one.
+fn workers(held: u32) -> u32 {
+    held.div_ceil(9_000).max(2)
+}
 
 /// All workers together.
 #[derive(Clone, Copy, Debug)]
@@ -27,12 +32,12 @@ pub struct Cost {
 }
 
 pub fn measure(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
-    for &held in &plan.held {
+    for &held in plan.held.iter().chain(&plan.held_only) {
         tell(&format!("holding {held}"));
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..plan.rounds {
-            ours.push(round(lab, Kind::Intermission, WORKERS, held, plan.window)?);
-            theirs.push(round(lab, Kind::LimitReq, WORKERS, held, plan.window)?);
+            ours.push(round(lab, Kind::Intermission, workers(held), held, plan.window)?);
+            theirs.push(round(lab, Kind::LimitReq, workers(held), held, plan.window)?);
         }
         for figure in figures(held, &ours, &theirs) {
             findings.add(figure);
@@ -44,13 +49,14 @@ pub fn measure(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
 fn figures(held: u32, ours: &[Cost], theirs: &[Cost]) -> [Figure; 3] {
     let figure = |name: &str, unit, of: fn(&Cost) -> f64| {
         let series = |costs: &[Cost]| costs.iter().map(of).collect::<Series>();
-        Figure::new(SECTION, format!("{name}, {held} held"), unit, series(ours))
+        let scene = format!("{held} held, {} workers", workers(held));
+        Figure::new(SECTION, format!("{name}, {scene}"), unit, series(ours))
             .beside(Kind::LimitReq.name(), series(theirs))
     };
     [
         figure("CPU time", Unit::Cpu, |cost| cost.cpu_millis_per_second).goal(Goal::AtMost(1.0)),
         figure("context switches", Unit::PerSecond, |cost| cost.switches_per_second)
-            .goal(Goal::AtMost(20.0)),
+            .goal(Goal::AtMost(f64::from(10 * workers(held)))),
         figure("memory per request", Unit::Bytes, |cost| cost.bytes_per_request)
             .goal(Goal::RatioAtMost(1.03)),
     ]
@@ -62,17 +68,16 @@ pub fn round(lab: &Lab, kind: Kind, workers: u32, held: u32, window: Duration) -
     let empty = memory(&site.system.processes())?;
 
     site.pause()?;
-    let mut clients = match kind {
+    if kind == Kind::LimitReq {
         // It lets the first one pass.
-        Kind::LimitReq => {
-            let mut first = site.clients(held, 1, None)?;
-            first.send_all()?;
-            first.outcome(5)?;
-            site.clients(0, held, None)?
-        }
-        _ => site.clients(0, held, None)?,
-    };
-    queue_up(&mut site, &mut clients, held)?;
+        let mut first = site.clients(held, 1, None)?;
+        first.send_all()?;
+        first.outcome(5)?;
+    }
+    let mut crowd = site.crowd(held)?;
+    crowd.iter_mut().try_for_each(Clients::send_all)?;
+    until_held(&mut site, held)?;
+    site.settle()?;
 
     let before = usage(&site.system.workers())?;
     sleep(window);

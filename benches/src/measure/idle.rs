@@ -15,6 +15,7 @@ use crate::helper::Origin;
 use crate::http::Client;
 use crate::lab::Lab;
 use crate::plan::Plan;
+use crate::process::usage;
 use crate::stats::Series;
 use crate::system::Kind;
 use crate::system::System;
@@ -25,48 +26,72 @@ const SECTION: &str = "Idle";
 /// Connections of the load for throughput and latency.
 const CLIENTS: u32 = 64;
 
+/// What a request carries.
+#[derive(Clone, Copy)]
+struct Carried {
+    name: &'static str,
+    headers: &'static str,
+}
+
+const BARE: Carried = Carried { name: "bare request", headers: "" };
+
+/// As a browser sends it, cookies and all.
+const FULL: Carried = Carried {
+    name: "browser's request",
+    headers: "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
+        Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
+        Accept-Language: en-US,en;q=0.5\r\n\
+        Accept-Encoding: gzip, deflate, br\r\n\
+        Referer: http://app.test/lists/17\r\n\
+        Cookie: session=2f7b0c0d9a4e4c1d8f6b5a3e2d1c0b9a; theme=dark\r\n\
+        Upgrade-Insecure-Requests: 1\r\n\
+        Sec-Fetch-Dest: document\r\n\
+        Sec-Fetch-Mode: navigate\r\n\
+        Sec-Fetch-Site: same-origin\r\n\
+        Sec-Fetch-User: ?1\r\n",
+};
+
 pub fn measure(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
     for workers in [1, 2] {
         let scene = if workers == 1 { "1 worker" } else { "2 workers" };
-        tell(&format!("instructions, {scene}"));
-        add_instructions(lab, plan, workers, scene, findings)?;
+        for carried in [BARE, FULL].into_iter().filter(|_| workers <= plan.profiled_workers) {
+            tell(&format!("instructions, {}, {scene}", carried.name));
+            findings.add(instructions(lab, plan, workers, scene, carried)?);
+        }
         tell(&format!("throughput and latency, {scene}"));
         add_load(lab, plan, workers, scene, findings)?;
     }
     Ok(())
 }
 
-fn add_instructions(
+fn instructions(
     lab: &Lab,
     plan: &Plan,
     workers: u32,
     scene: &str,
-    findings: &mut Findings,
-) -> Result<()> {
+    carried: Carried,
+) -> Result<Figure> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..plan.rounds {
-        ours.push(instructions(lab, Kind::Intermission, workers)?);
-        theirs.push(instructions(lab, Kind::Plain, workers)?);
+    for _ in 0..plan.steady_rounds {
+        ours.push(instructions_per_request(lab, Kind::Intermission, workers, carried)?);
+        theirs.push(instructions_per_request(lab, Kind::Plain, workers, carried)?);
     }
-    let name = format!("instructions per request, {scene}");
-    findings.add(
-        Figure::new(SECTION, name, Unit::Instructions, Series(ours))
-            .beside(Kind::Plain.name(), Series(theirs))
-            .goal(Goal::RatioAtMost(1.01)),
-    );
-    Ok(())
+    let name = format!("instructions, {}, {scene}", carried.name);
+    Ok(Figure::new(SECTION, name, Unit::Instructions, Series(ours))
+        .beside(Kind::Plain.name(), Series(theirs))
+        .goal(Goal::RatioAtMost(1.01)))
 }
 
 /// Instructions that the workers execute for one proxied request on kept connections: what they take
 /// for many, less what they take for few, so that starting and ending cancel out.
-pub fn instructions(lab: &Lab, kind: Kind, workers: u32) -> Result<f64> {
+fn instructions_per_request(lab: &Lab, kind: Kind, workers: u32, carried: Carried) -> Result<f64> {
     const FEW: u32 = 200;
     const MANY: u32 = 1_200;
-    let difference = executed(lab, kind, workers, MANY)? - executed(lab, kind, workers, FEW)?;
-    Ok(difference / f64::from(MANY - FEW))
+    let executed = |requests| executed(lab, kind, workers, carried, requests);
+    Ok((executed(MANY)? - executed(FEW)?) / f64::from(MANY - FEW))
 }
 
-fn executed(lab: &Lab, kind: Kind, workers: u32, requests: u32) -> Result<f64> {
+fn executed(lab: &Lab, kind: Kind, workers: u32, carried: Carried, requests: u32) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let origin = Origin::start(None)?;
     let mut setup = kept(kind, workers, &origin);
@@ -80,7 +105,8 @@ fn executed(lab: &Lab, kind: Kind, workers: u32, requests: u32) -> Result<f64> {
     let count = clients.len();
     for id in 0..requests {
         let client = &mut clients[id as usize % count];
-        ensure!(client.get(&format!("/r/{id}"))?.status == 200, "a proxied request has failed");
+        let answer = client.get_with(&format!("/r/{id}"), carried.headers)?;
+        ensure!(answer.status == 200, "a proxied request has failed");
     }
     drop(nginx);
     processes.iter().map(|pid| total(&folder.path().join(format!("callgrind.{pid}")))).sum()
@@ -122,9 +148,12 @@ fn add_load(
     let generator = Generator { cores: load, slice: plan.slice };
 
     let mut rates = [Series::default(), Series::default()];
+    let mut costs = rates.clone();
     for _ in 0..plan.fine_rounds {
-        for (side, rates) in sides.iter().zip(&mut rates) {
-            rates.0.push(generator.throughput(side)?);
+        for ((side, rates), costs) in sides.iter().zip(&mut rates).zip(&mut costs) {
+            let (rate, cost) = generator.throughput(side)?;
+            rates.0.push(rate);
+            costs.0.push(cost);
         }
     }
     // Half of what it can take, so that waiting in line is not what is measured.
@@ -141,6 +170,11 @@ fn add_load(
         Figure::new(SECTION, format!("throughput, {scene}"), Unit::PerSecond, ours)
             .beside(Kind::Plain.name(), theirs)
             .goal(Goal::RatioAtLeast(0.99)),
+    );
+    let [ours, theirs] = costs;
+    findings.add(
+        Figure::new(SECTION, format!("CPU time per request, {scene}"), Unit::Microseconds, ours)
+            .beside(Kind::Plain.name(), theirs),
     );
     for (name, quantile) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
         let [ours, theirs] = latencies.each_ref().map(|rounds| {
@@ -162,17 +196,22 @@ struct Generator {
 }
 
 impl Generator {
-    /// Requests per second, as many as it can take.
-    fn throughput(&self, nginx: &Nginx) -> Result<f64> {
+    /// Requests per second, as many as it can take, and the workers' microseconds for each.
+    fn throughput(&self, nginx: &Nginx) -> Result<(f64, f64)> {
+        let before = usage(&nginx.workers())?;
         let said = self.run("wrk", |command| {
             command
                 .args(["-t1", &format!("-c{CLIENTS}")])
                 .arg(format!("-d{}s", self.slice.as_secs()))
                 .arg(url(nginx));
         })?;
+        let used = usage(&nginx.workers())? - before;
         ensure!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "wrk: {said}");
         let rate = said.lines().find_map(|line| line.strip_prefix("Requests/sec:"));
-        Ok(rate.context("wrk named no rate")?.trim().parse()?)
+        let total = said.lines().find_map(|line| line.split_once(" requests in "));
+        let total: f64 = total.context("wrk named no total")?.0.trim().parse()?;
+        let rate = rate.context("wrk named no rate")?.trim().parse()?;
+        Ok((rate, used.cpu_nanos as f64 / 1e3 / total))
     }
 
     /// Microseconds of each request, at a constant rate.

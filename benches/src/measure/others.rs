@@ -32,12 +32,14 @@ pub fn measure(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
 
 fn measure_one(lab: &Lab, plan: &Plan, kind: Kind, findings: &mut Findings) -> Result<()> {
     let held = plan.held_by_others;
-    let rounds = plan.rounds_of_others;
+    let rounds = plan.long_rounds;
+    tell(&format!("    holding {held}"));
     let costs = (0..rounds)
         .map(|_| hold::round(lab, kind, WORKERS, held, plan.window))
         .collect::<Result<Vec<_>>>()?;
+    tell(&format!("    releasing {held}"));
     let flows = (0..rounds)
-        .map(|_| release::hold_and_release(lab, kind, WORKERS, held))
+        .map(|_| release::release(lab.site(kind, WORKERS)?, held))
         .collect::<Result<Vec<_>>>()?;
     let mut add = |name: &str, unit, series: Series| {
         let name = format!("{name}, {held} held");
@@ -55,7 +57,10 @@ fn measure_one(lab: &Lab, plan: &Plan, kind: Kind, findings: &mut Findings) -> R
     findings.arrivals.push(Arrivals { plot: Plot::Others, name: kind.name().to_owned(), points });
 
     // Intermission's own are in their section.
-    for case in abort::CASES.iter().filter(|_| kind != Kind::Intermission) {
+    for case in
+        abort::CASES.iter().take(plan.cases_of_others).filter(|_| kind != Kind::Intermission)
+    {
+        tell(&format!("    clients that leave, {}", case.name));
         let replayed =
             (0..rounds).map(|_| abort::round(lab, kind, case)).collect::<Result<Series>>()?;
         findings.add(abort::figure(kind, case, replayed));

@@ -33,7 +33,7 @@ pub fn measure(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
 
 fn add_rate(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
     let (mut rates, mut bursts) = (Vec::new(), Vec::new());
-    for round in 0..plan.rounds {
+    for round in 0..plan.long_rounds {
         let call = format!("disable?rate={PER_SECOND}r/s");
         let (start, arrivals) = release(lab, HELD, 0, &call)?;
         let times: Vec<f64> = arrivals.iter().map(|arrival| millis(arrival.at - start)).collect();
@@ -46,7 +46,7 @@ fn add_rate(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
             findings.arrivals.push(Arrivals { plot: Plot::Pace, name, points });
         }
     }
-    let asked = |value: f64| Series(vec![value; plan.rounds]);
+    let asked = |value: f64| Series(vec![value; plan.long_rounds]);
     let per_second = f64::from(PER_SECOND);
     findings.add(
         Figure::new(SECTION, format!("rate, {HELD} held"), Unit::PerSecond, Series(rates))
@@ -62,13 +62,13 @@ fn add_rate(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
 
 fn add_concurrency(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
     let mut seen = Vec::new();
-    for _ in 0..plan.rounds {
+    for _ in 0..plan.long_rounds {
         let call = format!("disable?concurrency={CONCURRENCY}");
         let (_, arrivals) = release(lab, HELD / 2, ANSWER_MILLIS, &call)?;
         let most = arrivals.iter().map(|arrival| arrival.in_flight).max();
         seen.push(f64::from(most.unwrap_or_default()));
     }
-    let asked = Series(vec![f64::from(CONCURRENCY); plan.rounds]);
+    let asked = Series(vec![f64::from(CONCURRENCY); plan.long_rounds]);
     findings.add(
         Figure::new(SECTION, "most in flight at the origin", Unit::Count, Series(seen))
             .beside(ASKED, asked)

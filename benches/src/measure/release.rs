@@ -1,10 +1,6 @@
 //! How held requests go on: how soon, in which order, and what others notice of it.
 
-use std::thread::sleep;
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
-use rustix::process::Signal;
 
 use super::{queue_up, tell};
 use crate::clock::{millis, now};
@@ -16,17 +12,14 @@ use crate::order::overtaken;
 use crate::plan::Plan;
 use crate::probe::Running;
 use crate::stats::{Series, median_of};
-use crate::system::{Kind, signal};
+use crate::system::Kind;
 
 const SECTION: &str = "Release";
 const LAST: &str = "last at the origin";
 const AT_ONCE: &str = "all at once";
 
-/// Of what a worker with 20,000 descriptors can take, each request needing two at its worst.
-const MOST_PER_WORKER: u32 = 9_500;
-
-/// How many are held while another client's waits are looked at.
-const WITH_OTHERS: u32 = 9_500;
+/// What a worker with 20,000 descriptors can take, as each request needs another one to the origin.
+const MOST_PER_WORKER: u32 = 9_900;
 
 /// Milliseconds from the call, unless it says otherwise.
 #[derive(Clone, Debug)]
@@ -48,42 +41,90 @@ pub struct Flow {
     pub points: Vec<(f64, u32)>,
 }
 
+/// Under which circumstances.
+#[derive(Clone, Copy)]
+struct Scene {
+    workers: u32,
+    held: u32,
+    /// Whether connections to the origin are kept, or each request makes its own.
+    kept: bool,
+}
+
 pub fn measure(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
     for &workers in &plan.workers {
         for &held in &plan.held {
             if held > MOST_PER_WORKER * workers {
                 findings.note(format!(
-                    "{held} held by {workers} worker: not measured, as all of them at once need \
-                     more descriptors than a process has here"
+                    "release of {held} by {}: more than a process can have descriptors for",
+                    self::workers(workers)
                 ));
                 continue;
             }
-            tell(&format!("releasing {held}, workers: {workers}"));
-            let (ours, theirs) = rounds(lab, workers, held, plan.rounds)?;
-            add(findings, workers, held, &ours, &theirs);
-            if held == 5_000 && workers == 2 {
-                add_points(findings, &ours, &theirs);
+            for kept in [false, true] {
+                let scene = Scene { workers, held, kept };
+                tell(&format!("releasing {}", scene.name()));
+                let (ours, theirs) = scene.rounds(lab, plan.rounds)?;
+                scene.add(findings, &ours, &theirs);
+                if held == 5_000 && workers == 2 && !kept {
+                    add_points(findings, &ours, &theirs);
+                }
             }
         }
     }
-    tell(&format!("another client while {WITH_OTHERS} are released"));
-    let (ours, theirs) = rounds(lab, 1, WITH_OTHERS, plan.rounds)?;
-    add_others(findings, &ours, &theirs);
+    let scene = Scene { workers: 1, held: MOST_PER_WORKER, kept: false };
+    tell(&format!("another client while {} are released", scene.held));
+    let (ours, theirs) = scene.rounds(lab, plan.rounds)?;
+    add_others(findings, scene, &ours, &theirs);
     Ok(())
 }
 
-fn rounds(lab: &Lab, workers: u32, held: u32, count: usize) -> Result<(Vec<Flow>, Vec<Flow>)> {
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..count {
-        ours.push(hold_and_release(lab, Kind::Intermission, workers, held)?);
-        theirs.push(at_once(lab, workers, held)?);
+impl Scene {
+    fn name(self) -> String {
+        let kept = if self.kept { ", kept connections" } else { "" };
+        format!("{} held, {}{kept}", self.held, workers(self.workers))
     }
-    Ok((ours, theirs))
+
+    fn rounds(self, lab: &Lab, count: usize) -> Result<(Vec<Flow>, Vec<Flow>)> {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            ours.push(release(self.site(lab, Kind::Intermission)?, self.held)?);
+            theirs.push(at_once(self.site(lab, Kind::Plain)?, self.held)?);
+        }
+        Ok((ours, theirs))
+    }
+
+    fn site(self, lab: &Lab, kind: Kind) -> Result<Site> {
+        lab.site_with(kind, self.workers, self.kept)
+    }
+
+    fn add(self, findings: &mut Findings, ours: &[Flow], theirs: &[Flow]) {
+        let timed = |name: &str, of: fn(&Flow) -> f64| {
+            let name = format!("{name}, {}", self.name());
+            Figure::new(SECTION, name, Unit::Milliseconds, series(ours, of))
+                .beside(AT_ONCE, series(theirs, of))
+        };
+        let counted = |name: &str, of: fn(&Flow) -> f64| {
+            let name = format!("{name}, {}", self.name());
+            Figure::new(SECTION, name, Unit::Count, series(ours, of))
+        };
+        findings.add(timed("first at the origin", |flow| flow.first));
+        findings.add(timed("median at the origin", |flow| flow.median));
+        findings.add(timed(LAST, |flow| flow.last).goal(Goal::RatioAtMost(1.0)));
+        findings.add(timed("last answer", |flow| flow.answered));
+        if !self.kept {
+            let at_gate = counted("overtaken on the way out", |flow| flow.overtaken_at_gate);
+            findings.add(at_gate.goal(Goal::AtMost(0.0)));
+        }
+        let at_origin = counted("overtaken at the origin", |flow| flow.overtaken_at_origin);
+        // Between two workers, the last bit of the way to the origin is the scheduler's.
+        let judged = self.workers == 1;
+        findings.add(if judged { at_origin.goal(Goal::AtMost(0.0)) } else { at_origin });
+        findings.add(counted("lost", |flow| flow.lost).goal(Goal::AtMost(0.0)));
+    }
 }
 
 /// Holds requests and lets them go.
-pub fn hold_and_release(lab: &Lab, kind: Kind, workers: u32, count: u32) -> Result<Flow> {
-    let mut site = lab.site(kind, workers)?;
+pub fn release(mut site: Site, count: u32) -> Result<Flow> {
     site.pause()?;
     let mut clients = site.clients(0, count, None)?;
     let probe = site.probe()?;
@@ -95,20 +136,15 @@ pub fn hold_and_release(lab: &Lab, kind: Kind, workers: u32, count: u32) -> Resu
     finish(&mut site, clients, probe, count, call)
 }
 
-/// The reference: as many requests at once, nothing in their way. They all lie in the sockets when
-/// the workers, stopped until then, go on.
-pub fn at_once(lab: &Lab, workers: u32, count: u32) -> Result<Flow> {
-    let mut site = lab.site(Kind::Plain, workers)?;
+/// The reference: as many requests at once, nothing in their way. Their time begins with the sending.
+fn at_once(mut site: Site, count: u32) -> Result<Flow> {
     let mut clients = site.clients(0, count, None)?;
     let probe = site.probe()?;
     site.settle()?;
-    signal(&site.system.workers(), Signal::STOP)?;
-    clients.send_all()?;
-    sleep(Duration::from_millis(100));
 
     let probe = probe.start();
     let call = now();
-    signal(&site.system.workers(), Signal::CONT)?;
+    clients.send_all()?;
     finish(&mut site, clients, probe, count, call)
 }
 
@@ -146,31 +182,6 @@ pub fn series(flows: &[Flow], of: impl Fn(&Flow) -> f64) -> Series {
     flows.iter().map(of).collect()
 }
 
-fn add(findings: &mut Findings, workers: u32, held: u32, ours: &[Flow], theirs: &[Flow]) {
-    let scene = scene(held, workers);
-    let timed = |name: &str, of: fn(&Flow) -> f64| {
-        Figure::new(SECTION, format!("{name}, {scene}"), Unit::Milliseconds, series(ours, of))
-            .beside(AT_ONCE, series(theirs, of))
-    };
-    let counted = |name: &str, of: fn(&Flow) -> f64| {
-        Figure::new(SECTION, format!("{name}, {scene}"), Unit::Count, series(ours, of))
-    };
-    findings.add(timed("first at the origin", |flow| flow.first));
-    findings.add(timed("median at the origin", |flow| flow.median));
-    findings.add(timed(LAST, |flow| flow.last).goal(Goal::RatioAtMost(1.0)));
-    findings.add(timed("last answer", |flow| flow.answered));
-    let at_gate = counted("overtaken on the way out", |flow| flow.overtaken_at_gate);
-    findings.add(at_gate.goal(Goal::AtMost(0.0)));
-    let at_origin = counted("overtaken at the origin", |flow| flow.overtaken_at_origin);
-    // Between two workers, the last bit of the way to the origin is the scheduler's.
-    findings.add(if workers == 1 { at_origin.goal(Goal::AtMost(0.0)) } else { at_origin });
-    findings.add(counted("lost", |flow| flow.lost).goal(Goal::AtMost(0.0)));
-}
-
-fn scene(held: u32, workers: u32) -> String {
-    format!("{held} held, {}", self::workers(workers))
-}
-
 pub fn workers(count: u32) -> String {
     format!("{count} {}", if count == 1 { "worker" } else { "workers" })
 }
@@ -179,12 +190,12 @@ pub fn workers(count: u32) -> String {
 pub fn last_of(figure: &Figure, workers: u32) -> Option<u32> {
     let scene = figure.name.strip_prefix(LAST).filter(|_| figure.section == SECTION)?;
     let held = scene.strip_prefix(", ")?.split(' ').next()?.parse().ok()?;
-    scene.ends_with(&self::scene(held, workers)).then_some(held)
+    scene.ends_with(&Scene { workers, held, kept: false }.name()).then_some(held)
 }
 
-fn add_others(findings: &mut Findings, ours: &[Flow], theirs: &[Flow]) {
+fn add_others(findings: &mut Findings, scene: Scene, ours: &[Flow], theirs: &[Flow]) {
     let figure = |name: &str, of: fn(&Flow) -> f64| {
-        let name = format!("another client's {name}, {WITH_OTHERS} held, 1 worker");
+        let name = format!("another client's {name}, {}", scene.name());
         Figure::new(SECTION, name, Unit::Milliseconds, series(ours, of))
             .beside(AT_ONCE, series(theirs, of))
             .goal(Goal::AtMost(10.0))

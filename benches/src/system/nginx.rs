@@ -11,15 +11,11 @@ use serde::Deserialize;
 use super::{Kind, Server, System, fill, free_address, libraries};
 use crate::helper::Origin;
 use crate::http::Client;
-use crate::lab::Lab;
+use crate::lab::{self, Lab};
 use crate::process;
 
 const TEMPLATE: &str = include_str!("../../conf/nginx.conf");
 const SCRIPT: &str = include_str!("../../conf/gate.lua");
-
-/// The descriptors that a process has where the system limits it to its usual extent, and with them
-/// its connections.
-const FILES: u32 = 20_000;
 
 /// Addresses of one server, so that many clients do not run out of ports.
 const HOSTS: u8 = 4;
@@ -38,8 +34,14 @@ pub struct Setup {
 
 impl Setup {
     pub fn new(kind: Kind, workers: u32, origin: SocketAddr) -> Self {
-        let (connections, keep_upstream) = (FILES, false);
-        Self { kind, workers, origin, connections, keep_upstream, wrapper: Vec::new() }
+        Self {
+            kind,
+            workers,
+            origin,
+            connections: lab::FILES,
+            keep_upstream: false,
+            wrapper: Vec::new(),
+        }
     }
 }
 
@@ -174,6 +176,7 @@ struct Parts {
     main: String,
     http: String,
     gate: &'static str,
+    control: Option<&'static str>,
     server: &'static str,
 }
 
@@ -190,7 +193,7 @@ impl Parts {
                 Self {
                     main: format!("load_module {};\n", module.display()),
                     gate: "intermission on;",
-                    server: "location /intermission/ { intermission_control; }",
+                    control: Some("intermission_control;"),
                     ..Self::default()
                 }
             }
@@ -220,6 +223,7 @@ impl Parts {
                 packages.display()
             ),
             gate,
+            control: None,
             server: "location = /gate/pause { content_by_lua_block {
                 ngx.shared.gate:set('paused', true) ngx.say('paused') } }
         location = /gate/resume { content_by_lua_block {
@@ -255,6 +259,8 @@ fn configuration(lab: &Lab, setup: &Setup, port: u16) -> Result<String> {
             ("listen", &listen(setup.workers, port)),
             ("gate", parts.gate),
             ("proxy", proxy),
+            // A place for control on both sides, as finding one's place has its cost, too.
+            ("control", parts.control.unwrap_or("return 404;")),
             ("server", parts.server),
         ],
     ))
