@@ -1,0 +1,112 @@
+//! The life of a worker: how it begins and ends, and which processes there are.
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use nginx_sys::{
+    NGX_LOG_WARN, NGX_OK, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_cycle_t, ngx_event_t,
+    ngx_int_t, ngx_pid, ngx_process,
+};
+use ngx::http::HttpModuleConfExt;
+
+use super::{HERE, Worker};
+use crate::nginx::boundary::guarded;
+use crate::nginx::conf::MainConf;
+use crate::nginx::module::module;
+use crate::nginx::zone::{Zone, attached};
+use crate::nginx::{clock, wake};
+
+/// The configuration that this process, and those forked from it, belong to.
+static CYCLE: AtomicU32 = AtomicU32::new(0);
+
+/// The zone that a cycle's configuration asks for.
+///
+/// # Safety
+///
+/// The cycle is one whose configuration was taken up.
+pub unsafe fn zone_of(cycle: &ngx_cycle_t) -> Option<Zone> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let main = cycle.http_main_conf_unchecked::<MainConf>(module())?;
+        attached(main.as_ref().zone)
+    }
+}
+
+/// A new configuration begins, in the master.
+pub fn begin_cycle(zone: &Zone) {
+    CYCLE.store(zone.next_cycle(), Relaxed);
+}
+
+pub unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    guarded((), || {
+        // SAFETY: nginx's own variable, and the cycle that the process starts with.
+        unsafe {
+            if [NGX_PROCESS_WORKER, NGX_PROCESS_SINGLE].contains(&(ngx_process as u32)) {
+                enter(&*cycle);
+            }
+        }
+    });
+    NGX_OK as ngx_int_t
+}
+
+/// # Safety
+///
+/// As [`zone_of`], in a worker that starts.
+unsafe fn enter(cycle: &ngx_cycle_t) {
+    // SAFETY: the caller's promise.
+    let (Some(zone), Some(main)) =
+        (unsafe { (zone_of(cycle), cycle.http_main_conf_unchecked::<MainConf>(module())) })
+    else {
+        return;
+    };
+    // SAFETY: as above.
+    let worker = HERE.get().get_or_init(|| Worker::start(cycle, unsafe { main.as_ref() }, zone));
+    // SAFETY: nginx's own variable.
+    let pid = u32::try_from(unsafe { ngx_pid }).unwrap_or_default();
+    zone.enter(worker.slot, pid, clock::now());
+    // SAFETY: the caller's promise.
+    let listens = unsafe { wake::listen(worker.slot, Some(on_ring)) };
+    if !listens {
+        ngx::ngx_log_error!(
+            NGX_LOG_WARN,
+            cycle.log,
+            "intermission: no doorbell (eventfd) can be had, so releases wait for \
+             intermission_interval"
+        );
+    }
+    // A predecessor may have died with requests that others wait for.
+    zone.note_change();
+    wake::ring(zone.slots().filter(|slot| *slot != worker.slot));
+    if let Some(store) = &worker.store {
+        store.begin(worker);
+    }
+    worker.look();
+}
+
+pub unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
+    guarded((), || {
+        let Some(worker) = Worker::here() else { return };
+        worker.zone.leave(worker.slot);
+        wake::ring(worker.zone.slots());
+    });
+}
+
+/// The number of the configuration that this process belongs to.
+pub fn cycle() -> u32 {
+    CYCLE.load(Relaxed)
+}
+
+unsafe extern "C" fn on_ring(_: *mut ngx_event_t) {
+    guarded((), || {
+        if let Some(worker) = Worker::here() {
+            worker.look();
+        }
+    });
+}
+
+/// Whether there is a process with this id.
+pub fn exists(pid: u32) -> bool {
+    let Ok(pid) = libc::pid_t::try_from(pid) else { return false };
+    // SAFETY: signal 0 is not sent; the call only says whether it could be.
+    let found = unsafe { libc::kill(pid, 0) } == 0;
+    found || std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+}
