@@ -52,6 +52,7 @@ fn measure_one(lab: &Lab, plan: &Plan, kind: Kind, findings: &mut Findings) -> R
     add("last at the origin", Unit::Milliseconds, flow(|flow| flow.last));
     add("overtaken at the origin", Unit::Count, flow(|flow| flow.overtaken_at_origin));
     add("lost", Unit::Count, flow(|flow| flow.lost));
+    add("at the origin before the call", Unit::Count, flow(|flow| flow.leaked));
     add("another client's longest wait", Unit::Milliseconds, flow(|flow| flow.other_max));
     let points = flows[0].points.clone();
     findings.arrivals.push(Arrivals { plot: Plot::Others, name: kind.name().to_owned(), points });

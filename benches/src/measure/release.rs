@@ -29,8 +29,9 @@ pub struct Flow {
     pub last: f64,
     /// When the last client had its answer.
     pub answered: f64,
-    /// Requests that were not answered with 200.
+    /// Requests that were not answered with 200, and those that came before the call.
     pub lost: f64,
+    pub leaked: f64,
     /// How many were overtaken on the way out, and at the origin.
     pub overtaken_at_gate: f64,
     pub overtaken_at_origin: f64,
@@ -120,6 +121,8 @@ impl Scene {
         let judged = self.workers == 1;
         findings.add(if judged { at_origin.goal(Goal::AtMost(0.0)) } else { at_origin });
         findings.add(counted("lost", |flow| flow.lost).goal(Goal::AtMost(0.0)));
+        let leaked = counted("at the origin before the call", |flow| flow.leaked);
+        findings.add(leaked.goal(Goal::AtMost(0.0)));
     }
 }
 
@@ -170,6 +173,7 @@ fn finish(
         last: points[points.len() - 1].0,
         answered: since(outcome.last),
         lost: f64::from(count - answered),
+        leaked: arrivals.iter().filter(|arrival| arrival.at < call).count() as f64,
         overtaken_at_gate: overtaken(arrivals.iter().map(|arrival| arrival.id)) as f64,
         overtaken_at_origin: overtaken(points.iter().map(|(_, id)| *id)) as f64,
         other_p99: millis(latencies.value_at_quantile(0.99)),

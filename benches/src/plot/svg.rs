@@ -80,6 +80,8 @@ macro_rules! mesh {
             .configure_mesh()
             .x_desc($axes.x)
             .y_desc($axes.y)
+            .x_label_formatter(&|value| format!("{value:.0}"))
+            .y_label_formatter(&|value| format!("{value:.0}"))
             .bold_line_style(GRID)
             .light_line_style(TRANSPARENT)
             .axis_style(BLACK)
@@ -90,10 +92,11 @@ macro_rules! mesh {
 }
 
 macro_rules! legend {
-    ($chart:expr, $position:expr) => {
+    ($chart:expr) => {
         $chart
             .configure_series_labels()
-            .position($position)
+            .position(SeriesLabelPosition::UpperLeft)
+            .background_style(WHITE)
             .label_font((FONT, 13).into_font().color(&BLACK))
             .draw()?
     };
@@ -126,7 +129,7 @@ pub fn chart(file: &Path, axes: &Axes<'_>, lines: &[Line]) -> Result<bool> {
                     .legend(move |(x, y)| sample(x, y, color, 20));
             }
         }
-        legend!(chart, SeriesLabelPosition::LowerRight);
+        legend!(chart);
         Ok(())
     })
 }
@@ -149,7 +152,7 @@ pub fn scatter(file: &Path, axes: &Axes<'_>, lines: &[Line]) -> Result<bool> {
                 .label(&line.name)
                 .legend(move |(x, y)| sample(x, y, color, 8));
         }
-        legend!(chart, SeriesLabelPosition::LowerRight);
+        legend!(chart);
         Ok(())
     })
 }

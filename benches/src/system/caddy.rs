@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -48,7 +50,10 @@ impl System for Caddy {
     }
 
     fn pause(&mut self, origin: &mut Origin) -> Result<()> {
-        origin.health(false)
+        origin.health(false)?;
+        // A few of its health checks.
+        sleep(Duration::from_millis(500));
+        Ok(())
     }
 
     fn resume(&mut self, origin: &mut Origin) -> Result<()> {
