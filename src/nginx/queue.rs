@@ -5,8 +5,9 @@ use core::ffi::c_void;
 use core::ptr::NonNull;
 
 use nginx_sys::{
-    ngx_cycle, ngx_event_t, ngx_post_event, ngx_posted_events, ngx_posted_next_events,
-    ngx_queue_empty, ngx_queue_init, ngx_queue_insert_before, ngx_queue_remove, ngx_queue_t,
+    ngx_cycle, ngx_delete_posted_event, ngx_event_t, ngx_post_event, ngx_posted_events,
+    ngx_posted_next_events, ngx_queue_empty, ngx_queue_init, ngx_queue_insert_before,
+    ngx_queue_remove, ngx_queue_t,
 };
 
 use super::boundary::guarded;
@@ -103,9 +104,16 @@ impl Queue {
         self.post();
     }
 
+    /// Puts the event behind all that are posted, also if it is among them already.
     fn post(&self) {
+        let turn = self.turn.get();
         // SAFETY: the event is initialised and stays where it is.
-        unsafe { ngx_post_event(self.turn.get(), &raw mut ngx_posted_events) };
+        unsafe {
+            if (*turn).posted() != 0 {
+                ngx_delete_posted_event(turn);
+            }
+            ngx_post_event(turn, &raw mut ngx_posted_events);
+        }
     }
 
     /// Comes back when the event loop has turned once, so that other clients are served.
