@@ -14,6 +14,7 @@ use core::mem::{align_of, size_of};
 use core::ptr::{NonNull, addr_of_mut};
 use core::slice;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use core::time::Duration;
 
 use parking_lot::lock_api::{Mutex, RawMutex};
 
@@ -39,11 +40,36 @@ impl AppId {
 }
 
 /// An app in the zone, with one worker's lane: enough to let a request through without the lock.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Entry {
     pub app: AppId,
     pub lane: &'static Lane,
+    record: &'static App,
     generation: Generation,
+}
+
+impl Entry {
+    /// Lets a request through if the app is open: counts it first and looks at the state then, so
+    /// that whoever pauses either is seen or sees it. Without the lock; `false` sends the request
+    /// the slow way.
+    #[inline]
+    pub fn pass(&self) -> bool {
+        self.lane.add(Count::InFlight);
+        if self.record.word.is(self.generation, State::Open) {
+            if self.record.used.load(SeqCst) == 0 {
+                self.record.used.store(1, SeqCst);
+            }
+            return true;
+        }
+        self.lane.sub(Count::InFlight);
+        false
+    }
+
+    /// Whether the app is open, seen without the lock.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.record.word.state() == State::Open
+    }
 }
 
 /// The zone as mapped into this process.
@@ -114,6 +140,7 @@ impl<R: RawMutex> Zone<R> {
             addr_of_mut!((*header).apps).write(apps);
             addr_of_mut!((*header).chunks).write(chunks);
             addr_of_mut!((*header).cycle).write(AtomicU32::new(0));
+            addr_of_mut!((*header).ended).write(AtomicU32::new(0));
             addr_of_mut!((*header).changes).write(AtomicU64::new(0));
             addr_of_mut!((*header).serial).write(AtomicU64::new(0));
             addr_of_mut!((*header).directory).write(Mutex::from_raw(lock, Directory::new()));
@@ -171,23 +198,6 @@ impl<R: RawMutex> Zone<R> {
 
     pub fn lock(&self) -> Locked<'_, R> {
         Locked::new(self, self.header.directory.lock())
-    }
-
-    /// Lets a request through if the app is open: counts it first and looks at the state then, so
-    /// that whoever pauses either is seen or sees it. Without the lock; `false` sends the request
-    /// the slow way.
-    #[inline]
-    pub fn pass(&self, entry: &Entry) -> bool {
-        let Some(app) = self.apps.get(entry.app.index()) else { return false };
-        entry.lane.add(Count::InFlight);
-        if app.word.is(entry.generation, State::Open) {
-            if app.used.load(SeqCst) == 0 {
-                app.used.store(1, SeqCst);
-            }
-            return true;
-        }
-        entry.lane.sub(Count::InFlight);
-        false
     }
 
     /// An app's state, seen without the lock.
@@ -265,7 +275,8 @@ impl<R: RawMutex> Zone<R> {
             }
         }
         if let Some(worker) = self.header.workers.get(slot) {
-            worker.beat(now);
+            worker.exiting.store(0, SeqCst);
+            worker.beat(now, Duration::ZERO);
             worker.pid.store(pid, SeqCst);
         }
     }
@@ -277,10 +288,26 @@ impl<R: RawMutex> Zone<R> {
         }
     }
 
-    /// The worker in `slot` shows that it runs.
-    pub fn beat(&self, slot: usize, now: Moment) {
+    /// The worker in `slot`, of the configuration `cycle`, was told to exit; whether that is news.
+    pub fn exits(&self, slot: usize, cycle: u32) -> bool {
+        if cycle == self.cycle() {
+            self.header.ended.store(cycle, SeqCst);
+        }
+        let worker = self.header.workers.get(slot);
+        worker.is_some_and(|worker| worker.exiting.swap(1, SeqCst) == 0)
+    }
+
+    /// Whether all workers were told to exit and no others are about to come: a reload starts the
+    /// new ones before it tells the old ones.
+    pub fn has_ended(&self, exists: fn(u32) -> bool) -> bool {
+        let stays = |worker: &WorkerSlot| worker.stays(exists);
+        self.header.ended.load(SeqCst) == self.cycle() && !self.header.workers.iter().any(stays)
+    }
+
+    /// The worker in `slot` shows that it runs, as it will again within `interval`.
+    pub fn beat(&self, slot: usize, now: Moment, interval: Duration) {
         if let Some(worker) = self.header.workers.get(slot) {
-            worker.beat(now);
+            worker.beat(now, interval);
         }
     }
 

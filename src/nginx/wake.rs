@@ -56,17 +56,37 @@ fn ring_bell(bell: usize) {
     }
 }
 
-/// Calls `handler` whenever somebody rings for `slot`. `false` if this cannot be had.
+/// Calls `handler` whenever somebody rings for `slot`, and when the worker is told to exit. `false`
+/// if it cannot be told of rings.
 ///
 /// # Safety
 ///
 /// Called while a worker starts.
 pub unsafe fn listen(slot: usize, handler: ngx_event_handler_pt) -> bool {
     let descriptor = DESCRIPTORS.get(slot % BELLS).map_or(CLOSED, |fd| fd.load(Relaxed));
-    // SAFETY: nginx's own flags.
-    let edge_triggered = unsafe { ngx_event_flags } & NGX_USE_CLEAR_EVENT as usize != 0;
-    // SAFETY: the caller's promise.
-    edge_triggered && unsafe { read_events(descriptor, handler) }
+    // SAFETY: the caller's promise, and nginx's own flags.
+    unsafe {
+        let Some(connection) = connect(descriptor, handler) else { return false };
+        // nginx calls the handlers of what is idle when it is told to exit.
+        (*connection).set_idle(1);
+        ngx_event_flags & NGX_USE_CLEAR_EVENT as usize != 0 && read_events(connection)
+    }
+}
+
+/// Whether it is nginx that calls the handler of a doorbell, as the worker is told to exit. It does so
+/// outside of its event loop: nothing that is posted then is looked at until the loop turns again.
+///
+/// # Safety
+///
+/// `event` is one of a connection that [`listen`] made.
+pub unsafe fn says_exit(event: *mut ngx_event_t) -> bool {
+    // SAFETY: the event's data is its connection.
+    unsafe {
+        let connection = (*event).data.cast::<ngx_connection_t>();
+        let closes = (*connection).close() != 0;
+        (*connection).set_close(0);
+        closes
+    }
 }
 
 /// Calls `handler` whenever a file in a directory was replaced. `false` if this cannot be had.
@@ -83,12 +103,16 @@ pub unsafe fn watch(directory: &Path, handler: ngx_event_handler_pt) -> bool {
             return false;
         }
         let watched = libc::inotify_add_watch(descriptor, path.as_ptr(), libc::IN_MOVED_TO);
-        if watched == CLOSED || !read_events(descriptor, handler) {
-            libc::close(descriptor);
-            return false;
+        let connection = connect(descriptor, handler).filter(|_| watched != CLOSED);
+        if connection.is_some_and(|connection| read_events(connection)) {
+            return true;
         }
+        if let Some(connection) = connection {
+            ngx_free_connection(connection);
+        }
+        libc::close(descriptor);
     }
-    true
+    false
 }
 
 /// Reads what a descriptor has to say, and forgets it.
@@ -105,21 +129,21 @@ pub unsafe fn drain(event: *mut ngx_event_t) {
     }
 }
 
-/// Watches a descriptor that is no client's, as nginx itself watches its channels.
+/// Makes a connection of a descriptor that is no client's, as nginx itself does for its channels.
 ///
 /// # Safety
 ///
 /// As [`listen`].
-unsafe fn read_events(descriptor: i32, handler: ngx_event_handler_pt) -> bool {
+unsafe fn connect(descriptor: i32, handler: ngx_event_handler_pt) -> Option<*mut ngx_connection_t> {
+    if descriptor == CLOSED {
+        return None;
+    }
     // SAFETY: nginx's event module is up when the modules' `init_process` run in a worker.
     unsafe {
         let cycle = ngx_cycle;
-        let Some(add) = ngx_event_actions.add.filter(|_| descriptor != CLOSED) else {
-            return false;
-        };
         let connection = ngx_get_connection(descriptor, (*cycle).log);
         if connection.is_null() {
-            return false;
+            return None;
         }
         let (read, write) = ((*connection).read, (*connection).write);
         (*connection).pool = (*cycle).pool;
@@ -129,10 +153,19 @@ unsafe fn read_events(descriptor: i32, handler: ngx_event_handler_pt) -> bool {
             (*event).set_channel(1);
         }
         (*read).handler = handler;
-        if add(read, READ_EVENT, CLEAR_EVENT) != NGX_OK as isize {
-            ngx_free_connection(connection);
-            return false;
-        }
+        Some(connection)
     }
-    true
+}
+
+/// Watches what [`connect`] made.
+///
+/// # Safety
+///
+/// As [`listen`].
+unsafe fn read_events(connection: *mut ngx_connection_t) -> bool {
+    // SAFETY: as in `connect`.
+    unsafe {
+        let add = ngx_event_actions.add;
+        add.is_some_and(|add| add((*connection).read, READ_EVENT, CLEAR_EVENT) == NGX_OK as isize)
+    }
 }

@@ -9,8 +9,8 @@ use core::ptr;
 use core::time::Duration;
 
 use nginx_sys::{
-    NGX_LOG_NOTICE, ngx_add_timer, ngx_cycle_t, ngx_del_timer, ngx_event_t, ngx_exiting,
-    ngx_post_event, ngx_posted_events, ngx_process_slot,
+    NGX_LOG_NOTICE, ngx_add_timer, ngx_connection_t, ngx_cycle_t, ngx_del_timer, ngx_event_t,
+    ngx_post_event, ngx_posted_events, ngx_posted_next_events, ngx_process_slot,
 };
 
 use super::boundary::guarded;
@@ -20,7 +20,7 @@ use super::local::Local;
 use super::queue::Queue;
 use super::store::Store;
 use super::zone::Zone;
-use super::{clock, successor, wake};
+use super::{clock, wake};
 use crate::control::args::shown;
 use crate::gate::lane::{Count, Survey};
 use crate::gate::time::{Moment, micros};
@@ -96,7 +96,7 @@ impl Worker {
         let now = clock::now();
         self.notice_exit();
         if self.holding.get() > 0 {
-            self.zone.beat(self.slot, now);
+            self.zone.beat(self.slot, now, self.interval.get());
         }
         let changes = self.zone.changes();
         if self.seen_changes.replace(changes) != changes || self.due.get() <= now {
@@ -158,6 +158,12 @@ impl Worker {
         unsafe { ngx_post_event(self.look.get(), &raw mut ngx_posted_events) };
     }
 
+    /// As [`Self::look_soon`], from outside of the event loop: before it waits again.
+    fn look_next(&self) {
+        // SAFETY: as above.
+        unsafe { ngx_post_event(self.look.get(), &raw mut ngx_posted_next_events) };
+    }
+
     pub fn add_waiter(&self, waiter: &Waiter) {
         self.waiters.borrow_mut().push(ptr::from_ref(waiter));
         self.arm(clock::now());
@@ -175,7 +181,7 @@ impl Worker {
     }
 
     pub fn liveness(&self, now: Moment) -> Liveness {
-        Liveness { now, lease: LEASE.max(4 * self.interval.get()), exists }
+        Liveness { now, lease: LEASE, exists }
     }
 
     fn update(&self, app: AppId, action: impl FnOnce(&mut Gate)) {
@@ -220,16 +226,6 @@ impl Worker {
         }
     }
 
-    /// Finds out whether nginx ends for good. After a reload there are workers of a newer
-    /// configuration, and the old ones go on holding; without, nobody would be left to resume,
-    /// unless another nginx took over and says through the state file what to do.
-    fn notice_exit(&self) {
-        // SAFETY: nginx's own flag.
-        let exiting = unsafe { ngx_exiting } != 0;
-        let last = exiting && self.zone.cycle() == self.cycle;
-        self.leaving.set(last && (self.store.is_none() || !successor::exists()));
-    }
-
     fn start(cycle: &ngx_cycle_t, main: &MainConf, zone: Zone) -> Self {
         // SAFETY: nginx's own variable, and its events may be zeroed.
         let (slot, timer, look) =
@@ -252,9 +248,11 @@ impl Worker {
             waiters: RefCell::default(),
             store: main.store.clone(),
         };
+        let nobody = nobody();
         for event in [worker.timer.get(), worker.look.get()] {
             // SAFETY: the event has no other user yet.
             unsafe {
+                (*event).data = nobody.cast();
                 (*event).handler = Some(on_look);
                 (*event).log = cycle.log;
                 (*event).set_cancelable(1);
@@ -276,6 +274,14 @@ impl Cause {
             Self::StateFile => "the state file",
         }
     }
+}
+
+/// What events have that are no connection's: nginx's debug log shows the descriptor of each.
+fn nobody() -> *mut ngx_connection_t {
+    // SAFETY: nginx's connections may be zeroed.
+    let mut connection: ngx_connection_t = unsafe { core::mem::zeroed() };
+    connection.fd = -1;
+    Box::into_raw(Box::new(connection))
 }
 
 unsafe extern "C" fn on_look(_: *mut ngx_event_t) {

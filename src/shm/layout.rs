@@ -21,7 +21,7 @@ use crate::gate::{Gate, State};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"intermis");
 
 /// Changes with every change of the layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// As many processes as an nginx master can have (`NGX_MAX_PROCESSES`).
 pub const SLOTS: usize = 1024;
@@ -45,6 +45,8 @@ pub struct Header<R: RawMutex> {
     pub chunks: u32,
     /// Counts the configurations that nginx has run with this zone.
     pub cycle: AtomicU32,
+    /// The last of those configurations whose workers were told to exit, with none to follow.
+    pub ended: AtomicU32,
     /// Counts the changes that every worker must hear of.
     pub changes: AtomicU64,
     /// The serial number of the state file that the zone agrees with.
@@ -69,9 +71,12 @@ pub struct Directory {
 pub struct WorkerSlot {
     /// 0 if there is none.
     pub pid: AtomicU32,
-    pub reserved: AtomicU32,
+    /// 1 if it was told to exit, as soon as its requests are over.
+    pub exiting: AtomicU32,
     /// When the worker last showed that it runs, in microseconds, while it holds requests.
     pub beat: AtomicU64,
+    /// How often it does so at least, in milliseconds.
+    pub interval: AtomicU32,
 }
 
 #[repr(C, align(64))]

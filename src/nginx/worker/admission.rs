@@ -123,7 +123,7 @@ impl Worker {
         let before = self.holding.replace(self.holding.get() + 1);
         if before == 0 {
             self.interval.set(interval);
-            self.zone.beat(self.slot, now);
+            self.zone.beat(self.slot, now, interval);
         } else {
             self.interval.set(self.interval.get().min(interval));
         }

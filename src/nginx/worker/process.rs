@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use nginx_sys::{
     NGX_LOG_WARN, NGX_OK, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_cycle_t, ngx_event_t,
-    ngx_int_t, ngx_pid, ngx_process,
+    ngx_exiting, ngx_int_t, ngx_pid, ngx_process,
 };
 use ngx::http::HttpModuleConfExt;
 
@@ -13,7 +13,7 @@ use crate::nginx::boundary::guarded;
 use crate::nginx::conf::MainConf;
 use crate::nginx::module::module;
 use crate::nginx::zone::{Zone, attached};
-use crate::nginx::{clock, wake};
+use crate::nginx::{clock, successor, wake};
 
 /// The configuration that this process, and those forked from it, belong to.
 static CYCLE: AtomicU32 = AtomicU32::new(0);
@@ -85,9 +85,27 @@ unsafe fn enter(cycle: &ngx_cycle_t) {
 pub unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
     guarded((), || {
         let Some(worker) = Worker::here() else { return };
+        worker.notice_exit();
         worker.zone.leave(worker.slot);
         wake::ring(worker.zone.slots());
     });
+}
+
+impl Worker {
+    /// Finds out whether nginx ends for good. After a reload there are workers of a newer
+    /// configuration, and the old ones go on holding; without, nobody would be left to resume,
+    /// unless another nginx took over and says through the state file what to do.
+    pub(super) fn notice_exit(&self) {
+        // SAFETY: nginx's own flag.
+        if unsafe { ngx_exiting } == 0 {
+            return;
+        }
+        if self.zone.exits(self.slot, self.cycle) {
+            wake::ring(self.zone.slots().filter(|slot| *slot != self.slot));
+        }
+        let alone = || self.store.is_none() || !successor::exists();
+        self.leaving.set(self.zone.has_ended(exists) && alone());
+    }
 }
 
 /// The number of the configuration that this process belongs to.
@@ -95,9 +113,13 @@ pub fn cycle() -> u32 {
     CYCLE.load(Relaxed)
 }
 
-unsafe extern "C" fn on_ring(_: *mut ngx_event_t) {
+unsafe extern "C" fn on_ring(event: *mut ngx_event_t) {
     guarded((), || {
-        if let Some(worker) = Worker::here() {
+        let Some(worker) = Worker::here() else { return };
+        // SAFETY: nginx passes the event of the doorbell.
+        if unsafe { wake::says_exit(event) } {
+            worker.look_next();
+        } else {
             worker.look();
         }
     });
