@@ -14,6 +14,7 @@ mod headers;
 mod hold;
 mod local;
 mod module;
+mod outcome;
 mod passage;
 mod queue;
 mod store;

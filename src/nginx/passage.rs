@@ -11,6 +11,7 @@ use nginx_sys::{
 
 use super::boundary::guarded;
 use super::module::context;
+use super::outcome;
 use super::worker::Worker;
 use crate::gate::lane::{Count, Ticket};
 use crate::gate::time::Moment;
@@ -333,24 +334,8 @@ impl Passage {
 
     /// What a canary is judged by.
     fn outcome(&self) -> Outcome {
-        // SAFETY: the pool's cleanups run before its memory is freed, so the request and its
-        // upstream can still be looked at.
-        unsafe {
-            let request = &*self.request;
-            let status = match request.err_status {
-                0 => request.headers_out.status,
-                status => status,
-            };
-            let broken = request.upstream.as_ref().is_some_and(|upstream| {
-                upstream.pipe.as_ref().is_some_and(|pipe| pipe.upstream_error() != 0)
-            });
-            match u32::try_from(status).unwrap_or_default() {
-                0 | 499 => Outcome::Void,
-                status if status >= 500 => Outcome::Failed(status),
-                _ if broken => Outcome::Failed(502),
-                _ => Outcome::Good,
-            }
-        }
+        // SAFETY: the pool's cleanups run before its memory is freed.
+        unsafe { outcome::of(self.request) }
     }
 
     /// The passage whose link this is.
