@@ -1,0 +1,137 @@
+#!/usr/bin/env perl
+
+# A canary fails when one of its requests ends in a 5xx or on a failed upstream connection, whatever
+# page is made of that: the app is paused again, the rest stays held, and the caller gets 409.
+
+use strict;
+use warnings;
+
+use FindBin qw($Bin);
+use Test::More;
+
+use lib "$Bin/lib";
+use Intermission::Test;
+
+use constant { COUNT => 20, CANARY => 3 };
+
+my $t = Intermission::Test->new(workers => 2);
+my $origin = $t->origin(
+    '/slow' => { wait => 1 },
+    '/500' => { status => 500 },
+    '/503' => { status => 503 },
+    '/404' => { status => 404 },
+    '/302' => { status => 302, headers => ['Location: /'] },
+    '/drop' => { drop => 1 },
+    '/cut' => { cut => 1, body => 'x' x 1000 },
+    '/slow-drop' => { wait => 1, drop => 1 },
+    '/socket' => { upgrade => 1 },
+);
+$t->write_file('pages/sorry.html', "sorry\n");
+$t->start(<<'EOF');
+    upstream second_good { server 127.0.0.1:%%PORT_9%%; server %%ORIGIN%% backup; }
+    server {
+        listen 127.0.0.1:%%PORT_80%% reuseport;
+        intermission on;
+        intermission_interval 1h;
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $http_connection;
+
+        location / { proxy_pass http://%%ORIGIN%%; }
+        location /refused { proxy_pass http://127.0.0.1:%%PORT_9%%; }
+        location /late { proxy_read_timeout 100ms; proxy_pass http://%%ORIGIN%%/slow; }
+        location /unbuffered { proxy_buffering off; proxy_pass http://%%ORIGIN%%/cut; }
+        location /own { try_files /none =500; }
+        location /page { error_page 502 /sorry.html; proxy_pass http://127.0.0.1:%%PORT_9%%; }
+        location /nice { error_page 502 = /sorry.html; proxy_pass http://127.0.0.1:%%PORT_9%%; }
+        location /nicer {
+            error_page 500 =200 /sorry.html;
+            proxy_intercept_errors on;
+            proxy_pass http://%%ORIGIN%%/500;
+        }
+        location /named { error_page 502 = @other; proxy_pass http://127.0.0.1:%%PORT_9%%; }
+        location @other { rewrite ^ /fine break; proxy_pass http://%%ORIGIN%%; }
+        location /second { proxy_pass http://second_good/; }
+        location = /sorry.html { root %%FOLDER%%/pages; }
+        location /intermission/ { intermission_control; }
+    }
+EOF
+
+my @clients;
+
+# The uri is the second of a canary of three.
+sub try_canary {
+    my ($uri, %with) = @_;
+    $origin->forget;
+    $t->enable;
+    @clients = $t->hold(GET => '/1');
+    push @clients, $t->hold(GET => $uri, %with);
+    push @clients, map { $t->hold(GET => "/$_") } 3 .. COUNT;
+    return $t->control('disable', canary => CANARY);
+}
+
+# Lets go what is held, all of it.
+sub resume {
+    my ($what) = @_;
+    $t->disable;
+    my $good = grep { $clients[$_]->response->status == 200 } 0, 2 .. $#clients;
+    is $good, COUNT - 1, "$what: all others are answered";
+    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    wait_for { $t->status->{in_flight} == 0 } 'all to be over';
+}
+
+my %bad = (
+    '/500' => 500,
+    '/503' => 503,
+    '/drop' => 502,
+    '/cut' => 502,
+    '/unbuffered' => 502,
+    '/refused' => 502,
+    '/late' => 504,
+    '/own' => 500,
+    '/page' => 502,
+    '/nice' => 502,
+    '/nicer' => 500,
+);
+for my $uri (sort keys %bad) {
+    my $answer = try_canary($uri);
+    is $answer->status, 409, "$uri: the canary fails";
+    like $answer->body, qr/^The canary failed: 1 of [23], [^\n]*\b$bad{$uri}\b/, 'in these words';
+    # Who fails at once keeps the third from being tried.
+    my ($tried) = $answer->body =~ /^canary: ([23])\ncanary_failed: 1\n/m;
+    ok $tried, 'and numbers';
+    is $t->status->{state}, 'paused', 'the app is paused again';
+    is $t->status->{held}, COUNT - $tried, 'and the rest is still held';
+    is scalar(grep { $_->silent } @clients), COUNT - $tried, 'unanswered';
+    resume($uri);
+}
+
+for my $uri (qw(/404 /302 /named /second /fine)) {
+    my $answer = try_canary($uri);
+    is $answer->status, 200, "$uri: nothing is wrong with that";
+    resume($uri);
+}
+my $answer = try_canary('/socket', headers => [ 'Upgrade: echo', 'Connection: upgrade' ]);
+is $answer->status, 200, 'nor with an upgrade';
+resume('/socket');
+
+# One fails while others are under way: those are awaited, none follows, and a second try decides.
+$origin->forget;
+$t->enable;
+@clients = map { $t->hold(GET => $_) } '/slow?1', '/500', '/slow?2', map {"/$_"} 4 .. COUNT;
+my $caller = $t->call('disable', canary => CANARY);
+$origin->wait_requests(3);
+is $clients[1]->response->status, 500, 'one of the canary fails';
+$t->status for 1 .. 5;
+ok $caller->silent, 'the verdict waits for the others';
+is scalar(my @uris = $origin->uris), 3, 'and nobody follows';
+$origin->answer;
+is $caller->response->status, 409, 'it is bad';
+is $t->status->{held}, COUNT - 3, 'the rest is still held';
+is $t->control('disable', canary => CANARY)->status, 200, 'a second try is good';
+is scalar(grep { $_->response->status == 200 } @clients[ 3 .. $#clients ]), COUNT - 3,
+    'all are answered';
+is_deeply [ ($origin->uris)[ 3 .. COUNT - 1 ] ], [ map {"/$_"} 4 .. COUNT ], 'in order';
+like $t->server->log, qr/from releasing to paused by a canary that failed, 17 held/, 'the log tells';
+
+$t->finish;
