@@ -61,7 +61,7 @@ $browser->wait_text('.answers', qr/Pause: Pause enabled\./);
 is $t->status->{state}, 'paused', 'the app is paused';
 $browser->wait_text('.word', qr/^Paused$/);
 $browser->wait_text($verdict, qr/not quiet yet: 1 request still in flight/);
-like $browser->text($number{resumes}), qr/^in [45] min|^in 5\d s/, 'the deadline';
+like $browser->text($number{resumes}), qr/^in [45]m|^in 5\d s/, 'the deadline';
 like $t->server->access_log, qr{^200 POST /_intermission/enable\?}m, 'by POST';
 
 # Watching it hold.

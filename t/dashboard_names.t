@@ -27,7 +27,8 @@ EOF
 
 sub escaped {
     my ($name) = @_;
-    return join '', map { sprintf '%%%02X', ord } split //, utf8::is_utf8($name) ? encode('UTF-8', $name) : $name;
+    my $bytes = utf8::is_utf8($name) ? encode('UTF-8', $name) : $name;
+    return join '', map { sprintf '%%%02X', ord } split //, $bytes;
 }
 
 my @hostile = (
@@ -52,21 +53,25 @@ $browser->open($address);
 $browser->wait_text('#summary', qr/^15 apps: 2 open, 13 maintenance\./);
 
 # What is shown.
-sub names { @{ $browser->run('return [...document.querySelectorAll("main .name")].map(n => n.textContent)') } }
+sub names {
+    my $script = 'return [...document.querySelectorAll("main .name")].map(n => n.textContent)';
+    return @{ $browser->run($script) };
+}
 
 my %shown = map { $_ => 1 } names();
 ok $shown{$_}, 'shown as it is: ' . encode('UTF-8', substr $_, 0, 20) for @hostile;
 is scalar(grep { $_ eq "\x{FFFD}byte" } names()), 2, 'bytes that are no text are no text';
 is $browser->run('return document.querySelectorAll("main img, main script, main b").length'), 0,
     'none of them has become HTML';
-is $browser->run('return document.documentElement.scrollWidth'), 1280, 'none is too wide for the page';
+is $browser->run('return document.documentElement.scrollWidth'), 1280, 'none is too wide';
 is_deeply [ names() ], [ sort { $a cmp $b } names() ], 'in the order of their names';
 
 # What is called.
 for my $name (@hostile) {
     my $shown = substr $name =~ s/\s+/ /gr, 0, 20;
     $browser->run(<<'EOF', $name);
-        [...document.querySelectorAll('.app')].find(app => app.querySelector('.name').textContent === arguments[0])
+        const apps = [...document.querySelectorAll('.app')];
+        apps.find(app => app.querySelector('.name').textContent === arguments[0])
             .querySelector('[data-call=disable]').click();
 EOF
     is $browser->run('return document.querySelector("#ask-disable .name").textContent'), $name,

@@ -18,7 +18,8 @@ use Intermission::Test::Browser;
 use constant LOW_CONTRAST => <<'EOF';
     const channels = colour => colour.match(/[\d.]+/g).map(Number);
     const luminance = colour => {
-        const [r, g, b] = colour.map(c => c / 255).map(c => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+        const linear = c => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        const [r, g, b] = colour.map(c => linear(c / 255));
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
     const over = ([r, g, b, a = 1], below) => [r, g, b].map((c, i) => c * a + below[i] * (1 - a));
@@ -32,17 +33,20 @@ use constant LOW_CONTRAST => <<'EOF';
         return (light + 0.05) / (dark + 0.05);
     };
     const found = new Set();
+    let seen = 0;
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (texts.nextNode()) {
         const element = texts.currentNode.parentElement;
-        if (!texts.currentNode.data.trim() || !element.checkVisibility() || element.closest('script, .unseen')) continue;
+        const text = texts.currentNode.data.trim();
+        if (!text || !element.checkVisibility() || element.closest('script, .unseen')) continue;
+        seen++;
         const below = ground(element);
         const style = getComputedStyle(element);
         const isLarge = parseFloat(style.fontSize) >= 24;
         const contrast = ratio(over(channels(style.color), below), below);
-        if (contrast < (isLarge ? 3 : 4.5)) found.add(`${element.textContent.trim().slice(0, 40)}: ${contrast.toFixed(2)}`);
+        if (contrast < (isLarge ? 3 : 4.5)) found.add(`${text.slice(0, 40)}: ${contrast.toFixed(2)}`);
     }
-    return [...found];
+    return seen > 30 ? [...found] : [`only ${seen} texts`];
 EOF
 
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output);
@@ -70,15 +74,17 @@ is $browser->run('return document.title'), 'Paused, 0 held – intermission', 't
 for my $call (qw(enable disable maintenance)) {
     $browser->click("[data-call=$call]");
     like $browser->label("#ask-$call"), qr/\bdefault\?$/, "the dialog of $call has a name";
-    my $inputs = $browser->run('return [...arguments[0].querySelectorAll("input")].map(i => i.id)'
-            =~ s/arguments\[0\]/document.querySelector("#ask-$call")/r);
+    my $inputs = $browser->run(<<'EOF', "#ask-$call input");
+        return [...document.querySelectorAll(arguments[0])].map(input => input.id);
+EOF
     isnt $browser->label("#$_"), '', "$_ has a label" for @$inputs;
     $browser->press('Escape');
 }
 my $unnamed = $browser->run(<<'EOF');
     return [...document.querySelectorAll('svg, input, button')]
-        .filter(e => e.checkVisibility() && !e.ariaLabel && !e.labels?.length && !e.closest('[aria-hidden]')
-            && !e.textContent.trim()).map(e => e.outerHTML);
+        .filter(e => e.checkVisibility() && !e.closest('[aria-hidden]'))
+        .filter(e => !e.ariaLabel && !e.labels?.length && !e.textContent.trim())
+        .map(e => e.outerHTML);
 EOF
 is_deeply $unnamed, [], 'nothing else is without a name';
 
@@ -111,8 +117,10 @@ for my $scheme (qw(light dark)) {
         $browser->press('Escape');
     }
 }
-my @grounds = map { $browser->prefer($_); $browser->run('return getComputedStyle(document.body).backgroundColor') }
-    qw(light dark);
+my @grounds = map {
+    $browser->prefer($_);
+    $browser->run('return getComputedStyle(document.body).backgroundColor')
+} qw(light dark);
 isnt $grounds[0], $grounds[1], 'dark is not light';
 for my $width (320, 375, 768) {
     $browser->size($width, 700);
@@ -120,7 +128,8 @@ for my $width (320, 375, 768) {
         "$width pixels: nothing to scroll sideways";
 }
 my $small = $browser->run(<<'EOF');
-    return [...document.querySelectorAll('button')].filter(b => b.checkVisibility() && b.offsetHeight < 44).length;
+    return [...document.querySelectorAll('button')]
+        .filter(button => button.checkVisibility() && button.offsetHeight < 44).length;
 EOF
 is $small, 0, 'fingers find the buttons';
 
@@ -131,7 +140,7 @@ wait_for { looks() > $looks } 'it to look while it is seen';
 my $window = $browser->tell(GET => 'window');
 my $other = $browser->tell(POST => 'window/new', { type => 'tab' })->{handle};
 $browser->tell(POST => 'window', { handle => $other });
-wait_for { $browser->run('return document.visibilityState') eq 'visible' } 'the other tab to be in front';
+wait_for { $browser->run('return !document.hidden') } 'the other tab to be in front';
 $looks = looks();
 sleep 3;
 cmp_ok looks(), '<=', $looks + 1, 'it does not look while it is not seen';
