@@ -42,13 +42,16 @@ impl AppId {
 /// An app in the zone, with one worker's lane: enough to let a request through without the lock.
 #[derive(Clone, Copy)]
 pub struct Entry {
-    pub app: AppId,
     pub lane: &'static Lane,
     record: &'static App,
     generation: Generation,
 }
 
 impl Entry {
+    pub fn app(&self) -> AppId {
+        AppId(self.record.id)
+    }
+
     /// Lets a request through if the app is open: counts it first and looks at the state then, so
     /// that whoever pauses either is seen or sees it. Without the lock; `false` sends the request
     /// the slow way.
@@ -149,8 +152,8 @@ impl<R: RawMutex> Zone<R> {
                 workers.add(slot).write(WorkerSlot::default());
             }
             let (first_app, first_chunk) = arrays::<R>(memory, apps);
-            for index in 0..apps as usize {
-                first_app.add(index).write(App::default());
+            for id in 0..apps {
+                first_app.add(id as usize).write(App { id, ..App::default() });
             }
             for index in 0..chunks as usize {
                 first_chunk.add(index).write(Chunk::default());
@@ -340,6 +343,7 @@ impl Directory {
 impl Default for App {
     fn default() -> Self {
         Self {
+            id: 0,
             word: Default::default(),
             used: AtomicU32::new(0),
             next: NONE.into(),

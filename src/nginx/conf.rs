@@ -5,11 +5,11 @@ use core::ptr;
 use core::time::Duration;
 
 use nginx_sys::{
-    NGX_LOG_EMERG, ngx_array_t, ngx_conf_t, ngx_http_complex_value_t, ngx_http_request_t,
-    ngx_shm_zone_t,
+    NGX_HTTP_SATISFY_ANY, NGX_LOG_EMERG, ngx_array_t, ngx_conf_t, ngx_http_complex_value_t,
+    ngx_http_request_t, ngx_shm_zone_t,
 };
 use ngx::core::{NGX_CONF_ERROR, Pool};
-use ngx::http::HttpModuleConfExt;
+use ngx::http::{HttpModuleConfExt, HttpModuleLocationConf, NgxHttpCoreModule};
 
 use super::agent::Agent;
 use super::boundary::guarded;
@@ -58,9 +58,23 @@ pub enum Control {
     Any,
 }
 
+/// Where the gate of a location stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    #[default]
+    Nowhere,
+    /// At the end of the ACCESS phase.
+    Access,
+    /// Behind it: under `satisfy any` the first rule that grants access ends that phase, and what
+    /// denies it is not final.
+    Precontent,
+}
+
 /// `location`: `None` is what is not said, and then inherited.
 #[derive(Default)]
 pub struct LocConf {
+    /// What follows from the rest, once that is complete.
+    pub standing: Standing,
     pub enabled: Option<bool>,
     pub app: Option<AppName>,
     pub max_time: Option<Duration>,
@@ -112,10 +126,6 @@ impl LocConf {
     pub unsafe fn of<'a>(request: *const ngx_http_request_t) -> Option<&'a Self> {
         // SAFETY: the caller's promise; the module's configuration in each location is a LocConf.
         unsafe { Some((*request).http_location_conf_unchecked(module())?.as_ref()) }
-    }
-
-    pub fn is_gated(&self) -> bool {
-        self.enabled == Some(true) && self.control.is_none()
     }
 
     pub fn max_time(&self) -> Duration {
@@ -250,6 +260,21 @@ pub unsafe extern "C" fn merge_loc(
             return NGX_CONF_ERROR.cast();
         }
         inner.inherit(outer);
+        inner.standing = match (inner.enabled, inner.control) {
+            // SAFETY: as above.
+            (Some(true), None) if unsafe { satisfies_any(cf) } => Standing::Precontent,
+            (Some(true), None) => Standing::Access,
+            _ => Standing::Nowhere,
+        };
         ptr::null_mut()
     })
+}
+
+/// # Safety
+///
+/// `cf` is nginx's, while it merges a location.
+unsafe fn satisfies_any(cf: *mut ngx_conf_t) -> bool {
+    // SAFETY: the caller's promise; nginx merges its core module's configuration first.
+    let core = unsafe { NgxHttpCoreModule::location_conf(&*cf) };
+    core.is_some_and(|core| core.satisfy == NGX_HTTP_SATISFY_ANY as usize)
 }

@@ -1,71 +1,99 @@
 //! The gate, as nginx's phases come to it: at the end of ACCESS, and once more in PRECONTENT.
 //!
-//! Under `satisfy any` the first rule that grants access ends the ACCESS phase, and what denies it
-//! is not final: there the gate stands in PRECONTENT alone.
+//! A request passes once: in PRECONTENT the gate is for `satisfy any`, and a backstop for whatever
+//! else may lead around the ACCESS phase.
 
 use nginx_sys::{
-    NGX_DECLINED, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_SATISFY_ANY,
-    NGX_HTTP_SERVICE_UNAVAILABLE, NGX_OK, ngx_http_complex_value, ngx_http_request_t,
-    ngx_http_test_predicates, ngx_int_t, ngx_str_t,
+    NGX_DECLINED, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_SERVICE_UNAVAILABLE, NGX_OK,
+    ngx_http_complex_value, ngx_http_request_t, ngx_http_test_predicates, ngx_int_t, ngx_str_t,
 };
-use ngx::http::{HttpModuleConfExt, HttpModuleLocationConf, NgxHttpCoreModule};
+use ngx::http::HttpModuleConfExt;
 
 use super::boundary::guarded;
-use super::conf::{AppName, LocConf, MainConf};
+use super::conf::{AppName, LocConf, MainConf, Standing};
 use super::module::module;
 use super::passage::{Ending, Passage};
 use super::worker::{Answer, Knock, Worker};
 use super::{clock, headers, hold};
+use crate::shm::Entry;
 
 const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
 const FAILED: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
 
 pub unsafe extern "C" fn access(request: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx passes a living request.
-    guarded(FAILED, || unsafe { enter(request, satisfies_any) })
+    unsafe {
+        match LocConf::of(request) {
+            Some(conf) if conf.standing == Standing::Access => enter(request, conf),
+            _ => DECLINED,
+        }
+    }
 }
 
 pub unsafe extern "C" fn precontent(request: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: as above.
-    guarded(FAILED, || unsafe { enter(request, |_| false) })
+    unsafe {
+        if Passage::known(request).is_some_and(Passage::is_through) {
+            return DECLINED;
+        }
+        match LocConf::of(request) {
+            Some(conf) if conf.standing != Standing::Nowhere => enter(request, conf),
+            _ => DECLINED,
+        }
+    }
 }
 
+/// The short way through an open gate. Nothing in it can panic, so that the boundary stands before
+/// the long way only.
+///
 /// # Safety
 ///
-/// `request` is a living request, in one of the phases.
+/// `request` is a living request, in one of the phases, `conf` that of its location.
 #[inline]
-unsafe fn enter(
-    request: *mut ngx_http_request_t,
-    too_early: fn(&ngx_http_request_t) -> bool,
-) -> ngx_int_t {
+unsafe fn enter(request: *mut ngx_http_request_t, conf: &LocConf) -> ngx_int_t {
     // SAFETY: the caller's promise.
     unsafe {
-        let Some(conf) = LocConf::of(request).filter(|conf| conf.is_gated()) else {
-            return DECLINED;
-        };
         if request != (*request).main {
             return DECLINED;
         }
         if let Some(passage) = Passage::find(request) {
             return passage.meet_again();
         }
-        let Some(worker) = Worker::here().filter(|_| !too_early(&*request)) else {
-            return DECLINED;
-        };
+        let Some(worker) = Worker::here() else { return DECLINED };
         let Some(passage) = Passage::create(request) else { return FAILED };
-        if let Some(entry) = known_entry(worker, conf) {
-            if worker.zone.pass(&entry) {
-                passage.go_through(Some(entry), Ending::Passed);
-                return DECLINED;
+        let known = known_entry(worker, conf);
+        match known {
+            Some(entry) if entry.pass() => {
+                passage.pass(entry);
+                DECLINED
             }
-            worker.counted_in_vain(entry.app);
+            _ => enter_slowly(worker, conf, passage, known),
         }
-        knock(worker, conf, passage)
     }
 }
 
+/// # Safety
+///
+/// As [`enter`].
+#[cold]
+#[inline(never)]
+unsafe fn enter_slowly(
+    worker: &Worker,
+    conf: &LocConf,
+    passage: &Passage,
+    tried: Option<Entry>,
+) -> ngx_int_t {
+    guarded(FAILED, || {
+        if let Some(entry) = tried {
+            worker.counted_in_vain(entry.app());
+        }
+        // SAFETY: the caller's promise.
+        unsafe { knock(worker, conf, passage) }
+    })
+}
+
 #[inline]
-fn known_entry(worker: &Worker, conf: &LocConf) -> Option<crate::shm::Entry> {
+fn known_entry(worker: &Worker, conf: &LocConf) -> Option<Entry> {
     match conf.app.unwrap_or(AppName::Fixed(0)) {
         AppName::Fixed(name) => worker.known(name),
         AppName::Evaluated(_) => None,
@@ -75,7 +103,6 @@ fn known_entry(worker: &Worker, conf: &LocConf) -> Option<crate::shm::Entry> {
 /// # Safety
 ///
 /// The passage is that of a living request.
-#[cold]
 unsafe fn knock(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
     let request = passage.request();
     // SAFETY: the caller's promise.
@@ -172,9 +199,4 @@ unsafe fn bypasses(request: *mut ngx_http_request_t, conf: &LocConf) -> bool {
         let list = conf.bypass.list();
         list.is_some_and(|list| ngx_http_test_predicates(request, list) == DECLINED)
     }
-}
-
-fn satisfies_any(request: &ngx_http_request_t) -> bool {
-    let core = NgxHttpCoreModule::location_conf(request);
-    core.is_some_and(|core| core.satisfy == NGX_HTTP_SATISFY_ANY as usize)
 }

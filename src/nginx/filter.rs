@@ -23,18 +23,28 @@ pub unsafe extern "C" fn install(_: *mut ngx_conf_t) -> ngx_int_t {
 }
 
 unsafe extern "C" fn filter(request: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes a living request.
-    if unsafe { (*request).headers_out.status } == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
-        guarded((), || {
-            // SAFETY: as above.
-            if let Some(passage) = unsafe { Passage::find((*request).main) } {
-                passage.upgrade();
-            }
-        });
+    // SAFETY: nginx passes a living request, and the next filter expects what this one was given.
+    unsafe {
+        if (*request).headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
+            upgrade(request);
+        }
+        match NEXT.get().get() {
+            Some(next) => next(request),
+            None => NGX_OK as ngx_int_t,
+        }
     }
-    match NEXT.get().get() {
-        // SAFETY: the next filter expects what this one was given.
-        Some(next) => unsafe { next(request) },
-        None => NGX_OK as ngx_int_t,
-    }
+}
+
+/// # Safety
+///
+/// `request` is a living request.
+#[cold]
+#[inline(never)]
+unsafe fn upgrade(request: *mut ngx_http_request_t) {
+    guarded((), || {
+        // SAFETY: the caller's promise.
+        if let Some(passage) = unsafe { Passage::find((*request).main) } {
+            passage.upgrade();
+        }
+    });
 }

@@ -139,7 +139,7 @@ unsafe fn refuse(passage: &Passage, status: u16) {
 /// The passage is that of a living request whose header has not been sent.
 pub unsafe fn add_retry_after(passage: &Passage, conf: &LocConf) {
     let called_for = match (passage.ending(), passage.entry(), Worker::here()) {
-        (Ending::Maintenance, Some(entry), Some(worker)) => worker.retry_after(entry.app),
+        (Ending::Maintenance, Some(entry), Some(worker)) => worker.retry_after(entry.app()),
         _ => None,
     };
     if let Some(seconds) = called_for.or(conf.retry_after) {
@@ -162,13 +162,13 @@ unsafe fn go_on(passage: &Passage) {
         }
         stop_timer(request);
         let reads = LocConf::of(request).is_some_and(|conf| conf.read_body() != ReadBody::Off);
-        if reads && has_unread_body(request) {
+        if passage.detour.replace(false) && !(reads && gets_body_later(passage)) {
+            ngx_post_event((*(*request).connection).write, &raw mut ngx_posted_events);
+        } else if reads && has_unread_body(request) {
             let rc = read_body(passage);
             if rc != NGX_DONE as ngx_int_t {
                 ngx_http_finalize_request(request, rc);
             }
-        } else if passage.detour.replace(false) {
-            ngx_post_event((*(*request).connection).write, &raw mut ngx_posted_events);
         } else {
             run_phases(passage);
         }
@@ -190,7 +190,7 @@ unsafe fn run_phases(passage: &Passage) {
         if let (Ending::Released, Some(worker), Some(entry)) =
             (passage.let_go_as(), Worker::here(), passage.entry())
         {
-            worker.count(entry.app, |totals| totals.released += 1);
+            worker.count(entry.app(), |totals| totals.released += 1);
         }
         passage.set_through();
         passage.debug("goes on");

@@ -6,7 +6,8 @@ use core::ptr::NonNull;
 use core::time::Duration;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_DECLINED, ngx_http_request_t, ngx_int_t, ngx_pool_cleanup_add, ngx_queue_t,
+    NGX_AGAIN, NGX_DECLINED, ngx_http_request_t, ngx_int_t, ngx_palloc, ngx_pool_cleanup_t,
+    ngx_queue_t,
 };
 
 use super::boundary::guarded;
@@ -64,6 +65,8 @@ impl Ending {
 pub struct Passage {
     /// In the queue of its worker while it is held. Comes first: the queue knows its members by it.
     pub(super) link: UnsafeCell<ngx_queue_t>,
+    /// In the list of the pool. Part of the passage, so that one allocation does for both.
+    cleanup: UnsafeCell<ngx_pool_cleanup_t>,
     request: *mut ngx_http_request_t,
     entry: Cell<Option<Entry>>,
     stage: Cell<Stage>,
@@ -90,12 +93,20 @@ impl Passage {
     #[inline]
     pub unsafe fn create<'r>(request: *mut ngx_http_request_t) -> Option<&'r Self> {
         // SAFETY: the pool gives memory that is aligned for any type and lives as long as the
-        // request; it is written before anybody sees it.
+        // request; it is written before anybody sees it. The pool's list is nginx's own.
         unsafe {
-            let cleanup = ngx_pool_cleanup_add((*request).pool, size_of::<Self>()).as_mut()?;
-            let passage = cleanup.data.cast::<Self>();
+            let pool = (*request).pool;
+            let passage = ngx_palloc(pool, size_of::<Self>()).cast::<Self>();
+            if passage.is_null() {
+                return None;
+            }
             passage.write(Self {
                 link: UnsafeCell::default(),
+                cleanup: UnsafeCell::new(ngx_pool_cleanup_t {
+                    handler: Some(end),
+                    data: passage.cast(),
+                    next: (*pool).cleanup,
+                }),
                 request,
                 entry: Cell::new(None),
                 stage: Cell::new(Stage::Arriving),
@@ -109,10 +120,34 @@ impl Passage {
                 reading: Cell::new(false),
                 detour: Cell::new(false),
             });
-            cleanup.handler = Some(end);
+            (*pool).cleanup = (*passage).cleanup.get();
             context(request).write(passage.cast());
             Some(&*passage)
         }
+    }
+
+    /// What is remembered of a request, as long as no redirect wiped it out.
+    ///
+    /// # Safety
+    ///
+    /// `request` is a living request.
+    #[inline]
+    pub unsafe fn known<'r>(request: *mut ngx_http_request_t) -> Option<&'r Self> {
+        // SAFETY: the context is null or what `create` put there.
+        unsafe { (*context(request)).cast::<Self>().as_ref() }
+    }
+
+    #[inline]
+    pub fn is_through(&self) -> bool {
+        self.stage.get() == Stage::Through
+    }
+
+    /// It goes through an open gate, and is counted.
+    #[inline]
+    pub fn pass(&self, entry: Entry) {
+        self.entry.set(Some(entry));
+        self.ending.set(Ending::Passed);
+        self.stage.set(Stage::Through);
     }
 
     /// What is remembered of a request. An internal redirect wipes the modules' contexts, not the
@@ -123,11 +158,10 @@ impl Passage {
     /// `request` is a living main request.
     #[inline]
     pub unsafe fn find<'r>(request: *mut ngx_http_request_t) -> Option<&'r Self> {
-        // SAFETY: the context is null or what `create` put there.
+        // SAFETY: the caller's promise.
         unsafe {
-            let known = (*context(request)).cast::<Self>();
-            if !known.is_null() {
-                return Some(&*known);
+            if let Some(known) = Self::known(request) {
+                return Some(known);
             }
             if (*request).internal() == 0 && (*request).filter_finalize() == 0 {
                 return None;
@@ -283,7 +317,7 @@ impl Passage {
         entry.lane.sub(Count::InFlight);
         self.stop_counting_release(entry, Outcome::Good);
         if let Some(worker) = Worker::here() {
-            worker.request_ended(entry.app);
+            worker.request_ended(entry.app());
         }
     }
 
@@ -299,9 +333,12 @@ impl Passage {
             (Stage::LetGo, Some(entry)) => {
                 // One whose time was up has been counted as that.
                 if self.ending.replace(Ending::Aborted) == Ending::Released {
-                    worker.count(entry.app, |totals| totals.aborted += 1);
+                    worker.count(entry.app(), |totals| totals.aborted += 1);
                 }
                 self.leave(entry, Outcome::Void);
+            }
+            (Stage::Through, Some(entry)) if self.upgraded.get() => {
+                entry.lane.sub(Count::Upgraded);
             }
             (Stage::Through, Some(entry)) => self.leave(entry, self.outcome()),
             _ => {}
@@ -309,15 +346,18 @@ impl Passage {
     }
 
     fn leave(&self, entry: Entry, outcome: Outcome) {
-        if self.upgraded.get() {
-            entry.lane.sub(Count::Upgraded);
-            return;
-        }
         entry.lane.sub(Count::InFlight);
         self.stop_counting_release(entry, outcome);
         if let Some(worker) = Worker::here() {
-            worker.request_ended(entry.app);
+            worker.request_ended(entry.app());
         }
+    }
+
+    /// Whether nothing happened to it but that it went through an open gate.
+    #[inline]
+    fn just_passed(&self) -> Option<Entry> {
+        let plain = self.ending.get() == Ending::Passed && !self.upgraded.get();
+        self.entry.get().filter(|_| plain)
     }
 
     fn stop_counting_release(&self, entry: Entry, outcome: Outcome) {
@@ -327,7 +367,7 @@ impl Passage {
         if self.trial.replace(false) {
             entry.lane.sub(Count::Trial);
             if let Some(worker) = Worker::here() {
-                worker.trial_ended(entry.app, outcome);
+                worker.trial_ended(entry.app(), outcome);
             }
         }
     }
@@ -353,5 +393,25 @@ type Cleanup = unsafe extern "C" fn(*mut c_void);
 
 unsafe extern "C" fn end(passage: *mut c_void) {
     // SAFETY: nginx passes what `create` wrote.
-    guarded((), || unsafe { (*passage.cast::<Passage>()).end() });
+    let passage = unsafe { &*passage.cast::<Passage>() };
+    match passage.just_passed() {
+        // The short way, as through the gate.
+        Some(entry) => {
+            entry.lane.sub(Count::InFlight);
+            if !entry.is_open() {
+                tell_of_end(entry);
+            }
+        }
+        None => guarded((), || passage.end()),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn tell_of_end(entry: Entry) {
+    guarded((), || {
+        if let Some(worker) = Worker::here() {
+            worker.request_ended(entry.app());
+        }
+    });
 }

@@ -66,8 +66,8 @@ impl<'z, R: RawMutex> Locked<'z, R> {
     /// The app with the lane of the worker in `slot`.
     pub fn entry(&mut self, app: AppId, slot: usize) -> Result<Entry, Full> {
         let lane = self.lane(app, slot)?;
-        let generation = self.record(app).ok_or(Full)?.word.generation();
-        Ok(Entry { app, lane, generation })
+        let record = self.record(app).ok_or(Full)?;
+        Ok(Entry { lane, record, generation: record.word.generation() })
     }
 
     pub fn gate(&self, app: AppId) -> Option<&Gate> {

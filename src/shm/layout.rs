@@ -82,6 +82,8 @@ pub struct WorkerSlot {
 #[repr(C, align(64))]
 pub struct App {
     pub word: Word,
+    /// Its place among the records.
+    pub id: u32,
     /// Set when a request goes through, cleared when the search for an idle record passes.
     pub used: AtomicU32,
     /// The next record with the same hash, under the lock.

@@ -89,8 +89,8 @@ pub fn begin(
 impl Waiter {
     /// The answer, if what the caller waits for has come, or can come no more.
     fn answer(&self, worker: &Worker) -> Option<Answer> {
-        worker.attend(self.entry.app);
-        let gate = worker.zone.lock().gate(self.entry.app).cloned()?;
+        worker.attend(self.entry.app());
+        let gate = worker.zone.lock().gate(self.entry.app()).cloned()?;
         match self.awaited {
             Awaited::Quiet { pause, line, .. } => self.quiet(worker, &gate, pause, line),
             Awaited::Verdict { trial } => self.verdict(worker, &gate, trial),
@@ -99,14 +99,14 @@ impl Waiter {
 
     fn quiet(&self, worker: &Worker, gate: &Gate, pause: u64, line: Done) -> Option<Answer> {
         if gate.state() != State::Paused || gate.pauses != pause {
-            let in_flight = worker.survey(self.entry.app).in_flight;
+            let in_flight = worker.survey(self.entry.app()).in_flight;
             return Some(self.conclude(
                 worker,
                 409,
                 format!("The pause has ended meanwhile, with {in_flight} still in flight."),
             ));
         }
-        if worker.survey(self.entry.app).in_flight > 0 {
+        if worker.survey(self.entry.app()).in_flight > 0 {
             return None;
         }
         let drained = micros(clock::now().since(self.since)) / 1000;
@@ -137,7 +137,7 @@ impl Waiter {
     /// What is answered when the time is up.
     fn late(&self, worker: &Worker) -> Option<Answer> {
         let Awaited::Quiet { keep, .. } = self.awaited else { return None };
-        let in_flight = worker.survey(self.entry.app).in_flight;
+        let in_flight = worker.survey(self.entry.app()).in_flight;
         let waited = self.limit.unwrap_or_default().as_secs_f64();
         // SAFETY: the request lives while it waits.
         let conf = unsafe { LocConf::of(self.request)? };
@@ -146,7 +146,7 @@ impl Waiter {
         } else {
             let calling = Calling { request: self.request, worker, conf };
             let plain = Disable { policy: conf.policy(), canary: 0 };
-            calling.release(self.entry.app, &self.name, &plain);
+            calling.release(self.entry.app(), &self.name, &plain);
             "The pause is ended"
         };
         let line = format!(

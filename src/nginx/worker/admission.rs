@@ -102,19 +102,19 @@ impl Worker {
     /// Takes a request out of its queue that does not want to be released any more.
     pub fn withdraw(&self, passage: &Passage, count: impl FnOnce(&mut Totals)) {
         let Some(entry) = passage.entry() else { return };
-        let Some(queue) = self.queue(entry.app) else { return };
+        let Some(queue) = self.queue(entry.app()) else { return };
         let was_first = queue.first_ticket() == passage.ticket();
         queue.remove(passage);
         self.stopped_holding(&entry);
         let waited = passage.waited().unwrap_or_default();
-        self.update(entry.app, |gate| {
+        self.update(entry.app(), |gate| {
             count(&mut gate.totals);
             gate.waits.record(waited);
         });
         if was_first && !queue.is_busy() {
             queue.publish();
-            if self.zone.state(entry.app) == State::Releasing {
-                self.advance(entry.app);
+            if self.zone.state(entry.app()) == State::Releasing {
+                self.advance(entry.app());
             }
         }
     }
