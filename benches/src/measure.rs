@@ -18,15 +18,11 @@ use crate::lab::Site;
 /// How long a queue may take to build up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Sends the requests so that their numbers are the order in which they reach the gate: one worker
-/// reads its sockets in the order in which they became ready; before several, each request waits
+/// Sends the requests so that their numbers are the order in which they reach the gate: each waits
 /// until the one before it is held, or, where that cannot be known, for a moment.
 fn queue_up(site: &mut Site, clients: &mut Clients, count: u32) -> Result<()> {
     if site.system.held()?.is_none() {
         clients.send_spaced(200)?;
-        until_held(site, count)?;
-    } else if site.system.workers().len() == 1 {
-        clients.send_all()?;
         until_held(site, count)?;
     } else {
         for index in 0..count {

@@ -47,7 +47,8 @@ pub struct Listening {
 pub fn run(address: SocketAddr) -> Result<()> {
     let mut origin = Origin::bind(address)?;
     reply(&Listening { address: origin.listener.local_addr()? })?;
-    let mut events = Events::with_capacity(1024);
+    // All that is ready at a time: what is left for the next may be put behind what comes then.
+    let mut events = Events::with_capacity(65536);
     while !origin.ended {
         origin.turn(&mut events)?;
     }

@@ -26,7 +26,8 @@ impl Sub for Usage {
 pub fn usage(pids: &[u32]) -> Result<Usage> {
     let mut sum = Usage::default();
     for pid in pids {
-        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let threads = fs::read_dir(format!("/proc/{pid}/task"));
+        for thread in threads.with_context(|| format!("process {pid} has gone"))? {
             let thread = thread?.path();
             let times = fs::read_to_string(thread.join("schedstat"))?;
             let nanos = times.split(' ').next().context("an empty schedstat")?;
@@ -43,7 +44,8 @@ pub fn usage(pids: &[u32]) -> Result<Usage> {
 pub fn memory(pids: &[u32]) -> Result<u64> {
     let mut sum = 0;
     for pid in pids {
-        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
+        let rollup = rollup.with_context(|| format!("process {pid} has gone"))?;
         sum += field(&rollup, "Pss:")? * 1024;
     }
     Ok(sum)

@@ -40,9 +40,12 @@ const MEASUREMENTS: [(&str, Measurement); 6] = [
 ];
 
 pub fn run(options: &Options) -> Result<ExitCode> {
+    // One of its own, as nginx must not lose it when it is built anew.
+    let folder = tempfile::tempdir()?;
+    let module = options.module.as_deref().map(|module| copy(module, folder.path())).transpose()?;
     let lab = Lab {
         nginx: options.nginx.clone(),
-        module: options.module.clone(),
+        module,
         tools: options.tools.clone(),
         cores: Cores::of_this_machine()?,
     };
@@ -58,6 +61,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     write(&lab, &findings, &options.out)?;
     Ok(recorded.map_or(ExitCode::SUCCESS, |recorded| judge(&recorded, &findings)))
+}
+
+fn copy(module: &Path, folder: &Path) -> Result<PathBuf> {
+    let own = folder.join("module.so");
+    fs::copy(module, &own).with_context(|| format!("there is no {}", module.display()))?;
+    Ok(own)
 }
 
 fn measure(lab: &Lab, plan: &Plan, only: &[String]) -> Result<Findings> {

@@ -64,10 +64,12 @@ fn figures(held: u32, ours: &[Cost], theirs: &[Cost]) -> [Figure; 3] {
 
 pub fn round(lab: &Lab, kind: Kind, workers: u32, held: u32, window: Duration) -> Result<Cost> {
     let mut site = lab.site(kind, workers)?;
+    // What it takes for the first request and for the pause is not what a held one takes.
+    drop(site.probe()?);
+    site.pause()?;
     site.settle()?;
     let empty = memory(&site.system.processes())?;
 
-    site.pause()?;
     if kind == Kind::LimitReq {
         // It lets the first one pass.
         let mut first = site.clients(held, 1, None)?;

@@ -117,8 +117,9 @@ impl Scene {
             findings.add(at_gate.goal(Goal::AtMost(0.0)));
         }
         let at_origin = counted("overtaken at the origin", |flow| flow.overtaken_at_origin);
-        // Between two workers, the last bit of the way to the origin is the scheduler's.
-        let judged = self.workers == 1;
+        // Between two workers, the last bit of the way to the origin is the scheduler's; and a new
+        // connection waits until the origin accepts it, which a kept one does not.
+        let judged = self.workers == 1 && !self.kept;
         findings.add(if judged { at_origin.goal(Goal::AtMost(0.0)) } else { at_origin });
         findings.add(counted("lost", |flow| flow.lost).goal(Goal::AtMost(0.0)));
         let leaked = counted("at the origin before the call", |flow| flow.leaked);
