@@ -27,6 +27,9 @@ use crate::nginx::module::context;
 use crate::nginx::worker::Worker;
 use crate::shm::{AppId, Entry};
 
+/// Longer than any wait: a canary has its verdict when the release's timeout passes, if not before.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// What a caller waits for.
 #[derive(Clone, Copy, Debug)]
 pub enum Awaited {
@@ -206,10 +209,10 @@ unsafe fn suspend(waiter: Waiter) -> Option<()> {
             (*request).read_event_handler = Some(ngx_http_test_reading);
         }
         (*request).write_event_handler = Some(on_write);
-        if let Some(limit) = (*place).limit {
-            let millis = usize::try_from(limit.as_millis()).unwrap_or(usize::MAX / 4);
-            ngx_add_timer((*(*request).connection).write, millis);
-        }
+        // Also where there is no limit: a worker that is to exit stays for what has a timer.
+        let limit = (*place).limit.unwrap_or(LONGEST);
+        let millis = usize::try_from(limit.as_millis()).unwrap_or(usize::MAX / 4);
+        ngx_add_timer((*(*request).connection).write, millis);
         (*(*request).main).set_count((*(*request).main).count() + 1);
     }
     Some(())
