@@ -250,9 +250,10 @@ impl Gate {
         self.trial.is_on()
     }
 
-    /// Accounts for a canary's request that is over.
-    pub fn trial_ended(&mut self, outcome: Outcome) {
-        if self.trial.is_on() {
+    /// Accounts for a request of the canary with that number that is over. An earlier canary's has
+    /// no say in the one that is under way.
+    pub fn trial_ended(&mut self, trial: u64, outcome: Outcome) {
+        if self.trial.is_on() && trial == self.trials {
             self.trial.end(outcome);
         }
     }
@@ -303,7 +304,7 @@ impl Gate {
     fn settle_trial(&mut self, now: Moment, survey: &Survey) -> Option<Change> {
         let mut verdict = self.trial.verdict(survey.trial);
         if verdict == Verdict::Pending && self.release_until <= now {
-            let undecided = survey.trial > 0 || self.trial.failed > 0;
+            let undecided = self.trial.under_way(survey.trial) > 0 || self.trial.failed > 0;
             verdict = if undecided { Verdict::Bad } else { Verdict::Good };
         }
         if verdict == Verdict::Pending {

@@ -70,13 +70,19 @@ impl Trial {
         self.failed() == 0
     }
 
-    /// The verdict, with `under_way` requests of the canary in flight in living workers.
+    /// How many are not over, with `in_flight` of them seen in living workers, where requests of an
+    /// earlier canary may still be among them.
+    pub fn under_way(&self, in_flight: u32) -> u32 {
+        in_flight.min(self.started.saturating_sub(self.ended))
+    }
+
+    /// The verdict, with `in_flight` requests of canaries in living workers.
     ///
     /// A request that ended unseen, because its worker was killed, counts as failed; one failure
     /// is enough, but the verdict waits until the canary's other requests are over as well.
-    pub fn verdict(&self, under_way: u32) -> Verdict {
+    pub fn verdict(&self, in_flight: u32) -> Verdict {
         let released_all = self.left() == 0 || self.failed > 0;
-        if !self.is_on() || under_way > 0 || !released_all {
+        if !self.is_on() || self.under_way(in_flight) > 0 || !released_all {
             return Verdict::Pending;
         }
         if self.is_good() { Verdict::Good } else { Verdict::Bad }
@@ -114,6 +120,15 @@ mod tests {
         trial.start(1);
         trial.end(Outcome::Void);
         assert_eq!((trial.left(), trial.verdict(0)), (1, Verdict::Pending));
+    }
+
+    #[test]
+    fn does_not_wait_for_an_earlier_canary_that_hangs() {
+        let mut trial = Trial::of(1);
+        trial.start(1);
+        assert_eq!(trial.verdict(3), Verdict::Pending);
+        trial.end(Outcome::Good);
+        assert_eq!(trial.verdict(2), Verdict::Good);
     }
 
     #[test]

@@ -112,7 +112,7 @@ unsafe fn time_out(passage: &Passage) {
         Some(TimeoutAction::Status(status)) => {
             passage.refuse(status, Ending::TimedOut, clock::now());
         }
-        Some(TimeoutAction::Pass) | None => passage.let_go(Ending::TimedOut, false, clock::now()),
+        Some(TimeoutAction::Pass) | None => passage.let_go(Ending::TimedOut, 0, clock::now()),
     }
 }
 

@@ -76,7 +76,8 @@ pub struct Passage {
     until: Cell<Moment>,
     /// Counted among the released, and among the canary's, while it is in flight.
     released: Cell<bool>,
-    trial: Cell<bool>,
+    /// Which canary's, 0 for none.
+    trial: Cell<u64>,
     upgraded: Cell<bool>,
     /// Whether its body is being read by the gate.
     pub(super) reading: Cell<bool>,
@@ -115,7 +116,7 @@ impl Passage {
                 since: Cell::new(Moment::NEVER),
                 until: Cell::new(Moment::NEVER),
                 released: Cell::new(false),
-                trial: Cell::new(false),
+                trial: Cell::new(0),
                 upgraded: Cell::new(false),
                 reading: Cell::new(false),
                 detour: Cell::new(false),
@@ -278,7 +279,7 @@ impl Passage {
     }
 
     /// It is let go, in flight from now on.
-    pub fn let_go(&self, ending: Ending, trial: bool, now: Moment) {
+    pub fn let_go(&self, ending: Ending, trial: u64, now: Moment) {
         let Some(entry) = self.entry.get() else { return };
         self.stage.set(Stage::LetGo);
         self.ending.set(ending);
@@ -288,8 +289,8 @@ impl Passage {
             self.released.set(true);
             entry.lane.add(Count::Released);
         }
-        if trial {
-            self.trial.set(true);
+        if trial > 0 {
+            self.trial.set(trial);
             entry.lane.add(Count::Trial);
         }
     }
@@ -364,11 +365,13 @@ impl Passage {
         if self.released.replace(false) {
             entry.lane.sub(Count::Released);
         }
-        if self.trial.replace(false) {
-            entry.lane.sub(Count::Trial);
+        let trial = self.trial.replace(0);
+        if trial > 0 {
+            // In this order: one that is neither in flight nor over has died with its worker.
             if let Some(worker) = Worker::here() {
-                worker.trial_ended(entry.app(), outcome);
+                worker.trial_ended(entry.app(), trial, outcome);
             }
+            entry.lane.sub(Count::Trial);
         }
     }
 

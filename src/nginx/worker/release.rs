@@ -14,8 +14,8 @@ use crate::nginx::{clock, hold, wake};
 use crate::shm::{AppId, Locked};
 
 impl Worker {
-    pub fn trial_ended(&self, app: AppId, outcome: Outcome) {
-        self.update(app, |gate| gate.trial_ended(outcome));
+    pub fn trial_ended(&self, app: AppId, trial: u64, outcome: Outcome) {
+        self.update(app, |gate| gate.trial_ended(trial, outcome));
     }
 
     /// A request that had gone through is over: others may wait for that.
@@ -98,7 +98,7 @@ impl Worker {
             None => {}
         }
         locked.update(queue.app, |gate| {
-            let trial = !refused && gate.take(now, batch.count);
+            let trial = if !refused && gate.take(now, batch.count) { gate.trials } else { 0 };
             for passage in batch.members() {
                 gate.waits.record(now.since(passage.since()));
                 if refused {
