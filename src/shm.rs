@@ -68,6 +68,12 @@ impl Entry {
         false
     }
 
+    /// A request that went through is over.
+    #[inline]
+    pub fn leave(&self) {
+        self.lane.sub(Count::InFlight);
+    }
+
     /// Whether the app is open, seen without the lock.
     #[inline]
     pub fn is_open(&self) -> bool {

@@ -23,6 +23,8 @@ pub struct MainConf {
     pub zone: *mut ngx_shm_zone_t,
     /// Whether a directive needs the zone, so that it is made though nobody gave its size.
     pub needs_zone: bool,
+    /// Whether a gate stands in PRECONTENT.
+    pub needs_precontent: bool,
     /// The apps whose names are no variables: workers remember where they are.
     pub names: Vec<Vec<u8>>,
     pub store: Option<Store>,
@@ -195,6 +197,7 @@ impl MainConf {
         Self {
             zone: ptr::null_mut(),
             needs_zone: false,
+            needs_precontent: false,
             names: vec![b"default".to_vec()],
             store: None,
         }
@@ -266,6 +269,10 @@ pub unsafe extern "C" fn merge_loc(
             (Some(true), None) => Standing::Access,
             _ => Standing::Nowhere,
         };
+        // SAFETY: as above.
+        if let Some(main) = unsafe { MainConf::of(cf) } {
+            main.needs_precontent |= inner.standing == Standing::Precontent;
+        }
         ptr::null_mut()
     })
 }

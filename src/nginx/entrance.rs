@@ -1,7 +1,7 @@
 //! The gate, as nginx's phases come to it: at the end of ACCESS, and once more in PRECONTENT.
 //!
-//! A request passes once: in PRECONTENT the gate is for `satisfy any`, and a backstop for whatever
-//! else may lead around the ACCESS phase.
+//! A request passes once. PRECONTENT is asked if there is a gate under `satisfy any`, which leads
+//! around the rest of the ACCESS phase; nothing else does.
 
 use nginx_sys::{
     NGX_DECLINED, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_SERVICE_UNAVAILABLE, NGX_OK,
@@ -49,7 +49,7 @@ pub unsafe extern "C" fn precontent(request: *mut ngx_http_request_t) -> ngx_int
 /// # Safety
 ///
 /// `request` is a living request, in one of the phases, `conf` that of its location.
-#[inline]
+#[inline(always)]
 unsafe fn enter(request: *mut ngx_http_request_t, conf: &LocConf) -> ngx_int_t {
     // SAFETY: the caller's promise.
     unsafe {
@@ -60,16 +60,22 @@ unsafe fn enter(request: *mut ngx_http_request_t, conf: &LocConf) -> ngx_int_t {
             return passage.meet_again();
         }
         let Some(worker) = Worker::here() else { return DECLINED };
-        let Some(passage) = Passage::create(request) else { return FAILED };
         let known = known_entry(worker, conf);
-        match known {
-            Some(entry) if entry.pass() => {
-                passage.pass(entry);
-                DECLINED
-            }
-            _ => enter_slowly(worker, conf, passage, known),
+        match known.filter(Entry::pass) {
+            Some(entry) => match Passage::create(request, Some(entry)) {
+                Some(_) => DECLINED,
+                None => give_up(entry),
+            },
+            None => enter_slowly(worker, conf, request, known),
         }
     }
+}
+
+/// A request has been counted, but cannot be remembered.
+#[cold]
+fn give_up(entry: Entry) -> ngx_int_t {
+    entry.leave();
+    FAILED
 }
 
 /// # Safety
@@ -80,7 +86,7 @@ unsafe fn enter(request: *mut ngx_http_request_t, conf: &LocConf) -> ngx_int_t {
 unsafe fn enter_slowly(
     worker: &Worker,
     conf: &LocConf,
-    passage: &Passage,
+    request: *mut ngx_http_request_t,
     tried: Option<Entry>,
 ) -> ngx_int_t {
     guarded(FAILED, || {
@@ -88,11 +94,14 @@ unsafe fn enter_slowly(
             worker.counted_in_vain(entry.app());
         }
         // SAFETY: the caller's promise.
-        unsafe { knock(worker, conf, passage) }
+        unsafe {
+            let Some(passage) = Passage::create(request, None) else { return FAILED };
+            knock(worker, conf, passage)
+        }
     })
 }
 
-#[inline]
+#[inline(always)]
 fn known_entry(worker: &Worker, conf: &LocConf) -> Option<Entry> {
     match conf.app.unwrap_or(AppName::Fixed(0)) {
         AppName::Fixed(name) => worker.known(name),

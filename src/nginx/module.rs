@@ -142,8 +142,11 @@ unsafe fn set_up(cf: *mut ngx_conf_t, main: &mut MainConf) -> Option<()> {
         if main.zone.is_null() {
             return keep_pause(cf);
         }
-        add_handler(cf, ngx_http_phases_NGX_HTTP_ACCESS_PHASE, Some(entrance::access))?;
-        add_handler(cf, ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, Some(entrance::precontent))
+        if main.needs_precontent {
+            let phase = ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE;
+            add_handler(cf, phase, Some(entrance::precontent))?;
+        }
+        add_handler(cf, ngx_http_phases_NGX_HTTP_ACCESS_PHASE, Some(entrance::access))
     }
 }
 

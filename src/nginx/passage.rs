@@ -69,11 +69,11 @@ pub struct Passage {
     cleanup: UnsafeCell<ngx_pool_cleanup_t>,
     request: *mut ngx_http_request_t,
     entry: Cell<Option<Entry>>,
-    stage: Cell<Stage>,
-    ending: Cell<Ending>,
     ticket: Cell<Ticket>,
     since: Cell<Moment>,
     until: Cell<Moment>,
+    stage: Cell<Stage>,
+    ending: Cell<Ending>,
     /// Counted among the released, and among the canary's, while it is in flight.
     released: Cell<bool>,
     /// Which canary's, 0 for none.
@@ -86,13 +86,17 @@ pub struct Passage {
 }
 
 impl Passage {
-    /// Begins to remember a request.
+    /// Begins to remember a request: one that arrives, or that has gone through an open gate and
+    /// was counted at this entry.
     ///
     /// # Safety
     ///
     /// `request` is a living main request.
-    #[inline]
-    pub unsafe fn create<'r>(request: *mut ngx_http_request_t) -> Option<&'r Self> {
+    #[inline(always)]
+    pub unsafe fn create<'r>(
+        request: *mut ngx_http_request_t,
+        entry: Option<Entry>,
+    ) -> Option<&'r Self> {
         // SAFETY: the pool gives memory that is aligned for any type and lives as long as the
         // request; it is written before anybody sees it. The pool's list is nginx's own.
         unsafe {
@@ -109,9 +113,9 @@ impl Passage {
                     next: (*pool).cleanup,
                 }),
                 request,
-                entry: Cell::new(None),
-                stage: Cell::new(Stage::Arriving),
-                ending: Cell::new(Ending::None),
+                entry: Cell::new(entry),
+                stage: Cell::new(if entry.is_some() { Stage::Through } else { Stage::Arriving }),
+                ending: Cell::new(if entry.is_some() { Ending::Passed } else { Ending::None }),
                 ticket: Cell::new(0),
                 since: Cell::new(Moment::NEVER),
                 until: Cell::new(Moment::NEVER),
@@ -141,14 +145,6 @@ impl Passage {
     #[inline]
     pub fn is_through(&self) -> bool {
         self.stage.get() == Stage::Through
-    }
-
-    /// It goes through an open gate, and is counted.
-    #[inline]
-    pub fn pass(&self, entry: Entry) {
-        self.entry.set(Some(entry));
-        self.ending.set(Ending::Passed);
-        self.stage.set(Stage::Through);
     }
 
     /// What is remembered of a request. An internal redirect wipes the modules' contexts, not the
