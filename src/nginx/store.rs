@@ -29,6 +29,9 @@ use crate::state_file::{Damage, Saved, SavedApp};
 /// For how long a worker waits for the lock: others have it while they write the file.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// When a file that could not be written is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// A difference of deadlines that comes from reading two clocks one after the other.
 const SAME_TIME: Duration = Duration::from_millis(500);
 
@@ -94,17 +97,39 @@ impl Store {
 
     /// Takes up what another nginx wrote, makes a change, and writes it down.
     pub fn change<T>(&self, worker: &Worker, change: impl FnOnce() -> T) -> T {
-        let lock = self.lock();
+        let (result, written) = self.locked(worker, PATIENCE, change);
+        if let Err(problem) = written {
+            self.complain("cannot be written, so that a pause would not outlive nginx", &problem);
+            worker.retry_at(clock::now().plus(AGAIN));
+        }
+        result
+    }
+
+    /// Tries again to write a file that could not be written, without a word before it succeeds.
+    pub fn retry(&self, worker: &Worker) {
+        let (_, written) = self.locked(worker, Duration::ZERO, || ());
+        worker.retry_at(match written {
+            Err(_) => clock::now().plus(AGAIN),
+            Ok(()) => {
+                self.say(NGX_LOG_NOTICE, "says what is so again");
+                Moment::NEVER
+            }
+        });
+    }
+
+    fn locked<T>(
+        &self,
+        worker: &Worker,
+        patience: Duration,
+        change: impl FnOnce() -> T,
+    ) -> (T, io::Result<()>) {
+        let lock = self.lock(patience);
         let known = match &lock {
             Ok(_) => self.take_up(worker),
             Err(_) => None,
         };
         let result = change();
-        let written = lock.and_then(|_lock| self.write_down(worker, known.as_ref()));
-        if let Err(problem) = written {
-            self.complain("cannot be written, so that a pause would not outlive nginx", &problem);
-        }
-        result
+        (result, lock.and_then(|_lock| self.write_down(worker, known.as_ref())))
     }
 
     /// Looks whether another nginx wrote the file.
@@ -127,8 +152,10 @@ impl Store {
             }
             Ok(None) => None,
             Err(problem) => {
-                self.complain("cannot be used, and is put aside", &io::Error::other(problem));
-                let _ = fs::rename(&self.path, self.beside("bad"));
+                // Where this fails, writing will, and says so.
+                if fs::rename(&self.path, self.beside("bad")).is_ok() {
+                    self.complain("cannot be used, and is put aside", &io::Error::other(problem));
+                }
                 None
             }
         }
@@ -162,10 +189,10 @@ impl Store {
     }
 
     /// The lock is given back when the directory is closed.
-    fn lock(&self) -> io::Result<File> {
+    fn lock(&self, patience: Duration) -> io::Result<File> {
         let directory = File::open(self.directory())?;
         let step = Duration::from_millis(1);
-        for _ in 0..PATIENCE.as_millis() {
+        for _ in 0..=patience.as_millis() {
             // SAFETY: the descriptor is open.
             if unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
                 return Ok(directory);
@@ -191,12 +218,12 @@ impl Store {
     }
 
     fn complain(&self, what: &str, error: &io::Error) {
-        ngx::ngx_log_error!(
-            NGX_LOG_ERR,
-            ngx::log::ngx_cycle_log().as_ptr(),
-            "intermission: state file {} {what}: {error}",
-            self.shown()
-        );
+        self.say(NGX_LOG_ERR, &format!("{what}: {error}"));
+    }
+
+    fn say(&self, level: u32, line: &str) {
+        let log = ngx::log::ngx_cycle_log().as_ptr();
+        ngx::ngx_log_error!(level, log, "intermission: state file {} {line}", self.shown());
     }
 }
 

@@ -53,6 +53,8 @@ pub struct Worker {
     armed: Cell<Moment>,
     /// When an app's deadline comes, or a pace allows the next request, at the earliest.
     due: Cell<Moment>,
+    /// When the state file is tried again.
+    retry: Cell<Moment>,
     seen_changes: Cell<u64>,
     leaving: Cell<bool>,
     /// When it last said that connections run out.
@@ -107,7 +109,16 @@ impl Worker {
             self.attend(queue.app);
         }
         self.wake_waiters();
+        if let Some(store) = self.store.as_ref().filter(|_| self.retry.get() <= now) {
+            store.retry(self);
+        }
         self.arm(now);
+    }
+
+    /// When the state file, which could not be written, is to be tried again.
+    pub fn retry_at(&self, at: Moment) {
+        self.retry.set(at);
+        self.arm(clock::now());
     }
 
     fn look_at_all(&self, now: Moment) {
@@ -206,7 +217,7 @@ impl Worker {
     fn arm(&self, now: Moment) {
         let idle = self.holding.get() == 0 && self.waiters.borrow().is_empty();
         let look = if idle { Moment::NEVER } else { now.plus(self.interval.get()) };
-        let at = look.min(self.due.get());
+        let at = look.min(self.due.get()).min(self.retry.get());
         let armed = self.armed.get();
         if armed > now && armed <= at {
             return;
@@ -242,6 +253,7 @@ impl Worker {
             look: UnsafeCell::new(look),
             armed: Cell::new(Moment::NEVER),
             due: Cell::new(Moment::NEVER),
+            retry: Cell::new(Moment::NEVER),
             seen_changes: Cell::new(u64::MAX),
             leaving: Cell::new(false),
             warned: Cell::new(Moment::default()),
