@@ -304,8 +304,7 @@ impl Gate {
     fn settle_trial(&mut self, now: Moment, survey: &Survey) -> Option<Change> {
         let mut verdict = self.trial.verdict(survey.trial);
         if verdict == Verdict::Pending && self.release_until <= now {
-            let undecided = self.trial.under_way(survey.trial) > 0 || self.trial.failed > 0;
-            verdict = if undecided { Verdict::Bad } else { Verdict::Good };
+            verdict = if self.trial.is_good() { Verdict::Good } else { Verdict::Bad };
         }
         if verdict == Verdict::Pending {
             return None;
