@@ -66,6 +66,10 @@ impl Worker {
         };
         match (arrival, knock) {
             (Arrival::Hold(ticket), Knock::Stay { passage, interval, .. }) => {
+                if self.holding.get() == 0 {
+                    // Before the others see that it holds: they wait for whoever runs.
+                    self.zone.beat(self.slot, now, interval);
+                }
                 passage.hold(entry, ticket, now);
                 place.get_or_init(|| Queue::new(app, entry.lane)).push(passage);
                 entry.lane.add(Count::Held);
@@ -123,7 +127,6 @@ impl Worker {
         let before = self.holding.replace(self.holding.get() + 1);
         if before == 0 {
             self.interval.set(interval);
-            self.zone.beat(self.slot, now, interval);
         } else {
             self.interval.set(self.interval.get().min(interval));
         }
