@@ -100,6 +100,9 @@ impl Worker {
         locked.update(queue.app, |gate| {
             let trial = if !refused && gate.take(now, batch.count) { gate.trials } else { 0 };
             for passage in batch.members() {
+                if let Some(entry) = passage.entry() {
+                    self.stopped_holding(&entry);
+                }
                 gate.waits.record(now.since(passage.since()));
                 if refused {
                     gate.totals.rejected += 1;
@@ -146,9 +149,6 @@ impl Worker {
         // SAFETY: the requests of a batch live until their events run.
         let detour = batch.members().any(|passage| unsafe { hold::gets_body_later(passage) });
         for passage in batch.members() {
-            if let Some(entry) = passage.entry() {
-                self.stopped_holding(&entry);
-            }
             passage.detour.set(detour);
             // SAFETY: a held request has a connection, whose write event runs the request.
             unsafe {
