@@ -36,7 +36,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 const SAME_TIME: Duration = Duration::from_millis(500);
 
 /// Where the state is kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     path: PathBuf,
 }
@@ -66,6 +66,13 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// The file becomes that of an nginx that runs: what it says is of an earlier day.
+    pub fn supersede(&self, zone: &Zone) {
+        if let Ok(Some(saved)) = self.read() {
+            zone.set_serial(zone.serial().max(saved.serial));
+        }
     }
 
     /// Restores an app, and says so.

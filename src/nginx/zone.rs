@@ -73,10 +73,11 @@ pub unsafe fn attached(shm_zone: *const ngx_shm_zone_t) -> Option<Zone> {
 
 /// Called by nginx for the zone of a new configuration, in the master, while the workers of the old
 /// one still run, and before the new one can no longer fail: nothing is destroyed here.
-pub unsafe extern "C" fn init(shm_zone: *mut ngx_shm_zone_t, _old: *mut c_void) -> ngx_int_t {
+pub unsafe extern "C" fn init(shm_zone: *mut ngx_shm_zone_t, old: *mut c_void) -> ngx_int_t {
     guarded(NGX_ERROR as ngx_int_t, || {
-        // SAFETY: nginx passes the zone that this is the `init` of.
-        let result = unsafe { init_zone(&*shm_zone) };
+        // SAFETY: nginx passes the zone that this is the `init` of, and the data that the zone of the
+        // running configuration has, if its memory is taken over.
+        let result = unsafe { init_zone(&*shm_zone, old.cast::<MainConf>().as_ref()) };
         let Err(problem) = result else { return NGX_OK as ngx_int_t };
         // SAFETY: the log of the zone is that of the new configuration.
         ngx::ngx_log_error!(NGX_LOG_EMERG, unsafe { (*shm_zone).shm.log }, "{problem}");
@@ -87,12 +88,17 @@ pub unsafe extern "C" fn init(shm_zone: *mut ngx_shm_zone_t, _old: *mut c_void) 
 /// # Safety
 ///
 /// As [`init`].
-unsafe fn init_zone(shm_zone: &ngx_shm_zone_t) -> Result<(), String> {
+unsafe fn init_zone(shm_zone: &ngx_shm_zone_t, old: Option<&MainConf>) -> Result<(), String> {
     let pool = shm_zone.shm.addr.cast::<ngx_slab_pool_t>();
     // SAFETY: nginx has made the pool; a pool with data is one that a former configuration used.
     unsafe {
+        let store = shm_zone.data.cast::<MainConf>().as_ref().and_then(store_of);
         if let Some(memory) = NonNull::new((*pool).data) {
-            return Zone::attach(memory.cast()).map(|_| ()).map_err(|_| foreign());
+            let zone = Zone::attach(memory.cast()).map_err(|_| foreign())?;
+            if let Some(store) = store.filter(|store| old.and_then(store_of) != Some(store)) {
+                store.supersede(&zone);
+            }
+            return Ok(());
         }
         if let Some(old) = running_zone().filter(|old| (**old).shm.size != shm_zone.shm.size) {
             return Err(resized((*old).shm.size, shm_zone.shm.size));
@@ -104,7 +110,7 @@ unsafe fn init_zone(shm_zone: &ngx_shm_zone_t) -> Result<(), String> {
             Err(Unfit::TooSmall) => return Err(too_small(shm_zone)),
             Err(Unfit::Foreign) => return Err(foreign()),
             Ok(zone) => {
-                if let Some(store) = shm_zone.data.cast::<MainConf>().as_ref().and_then(store_of) {
+                if let Some(store) = store {
                     store.load(&zone, shm_zone.shm.log)?;
                 }
                 (*pool).data = memory.as_ptr();
