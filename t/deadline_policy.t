@@ -1,0 +1,101 @@
+#!/usr/bin/env perl
+
+# The release that a deadline brings has the policy that was in force at the call: that of the
+# control location which took the last enable, whatever the configuration says by then.
+
+use strict;
+use warnings;
+
+use FindBin qw($Bin);
+use Test::More;
+use Time::HiRes qw(time);
+
+use lib "$Bin/lib";
+use Intermission::Test;
+
+use constant { COUNT => 60, RATE => 50 };
+
+my $t = Intermission::Test->new(workers => 2);
+my $origin = $t->origin('/slow' => { wait => 1 });
+
+sub configuration {
+    my ($of_control) = @_;
+    return <<"EOF";
+    server {
+        listen 127.0.0.1:%%PORT_80%% reuseport;
+        intermission on;
+        intermission_interval 1h;
+        intermission_max_time 1h;
+        location / {
+            proxy_pass http://%%ORIGIN%%;
+            proxy_set_header X-At \$msec;
+        }
+        location /intermission/ { intermission_control; $of_control }
+        location /paced/ { intermission_control; intermission_release_rate 50r/s; }
+        location /placed/ { intermission_control; intermission_release_concurrency 3; }
+        location /brief/ {
+            intermission_control;
+            intermission_release_rate 1r/s;
+            intermission_release_timeout 300ms;
+        }
+    }
+EOF
+}
+
+# Pauses by these calls, holds, and waits for the deadline and the answers: how long they took to
+# go, from the first to the last.
+sub release {
+    my ($what, @calls) = @_;
+    $origin->forget;
+    is $t->get($_)->status, 200, $_ for @calls;
+    my @clients = map { $t->hold(GET => "/$_") } 1 .. COUNT;
+    is scalar(grep { $_->response->status == 200 } @clients), COUNT, "$what: all are answered";
+    my @requests = $origin->requests;
+    is_deeply [ map { $_->{uri} } @requests ], [ map {"/$_"} 1 .. COUNT ], 'in order';
+    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    return $requests[-1]{headers}{'x-at'} - $requests[0]{headers}{'x-at'};
+}
+
+my $paced = (COUNT - 1) / RATE * 0.95;
+$t->start(configuration(''));
+
+my $took = release('a location with a rate', '/paced/enable?for=1500ms');
+cmp_ok $took, '>=', $paced, sprintf 'they go at its rate: %.2f s', $took;
+
+$took = release('one without', '/intermission/enable?for=1500ms');
+cmp_ok $took, '<', $paced / 2, sprintf 'they go at once: %.2f s', $took;
+
+$took = release('the last call counts', '/intermission/enable', '/paced/enable?for=1500ms');
+cmp_ok $took, '>=', $paced, sprintf 'they go at its rate: %.2f s', $took;
+$took = release('it does', '/paced/enable?for=1h', '/intermission/enable?for=1500ms');
+cmp_ok $took, '<', $paced / 2, sprintf 'they go at once: %.2f s', $took;
+
+$took = release('a rate with a timeout', '/brief/enable?for=1500ms');
+cmp_ok $took, '>=', 0.25, 'the rest waits for it';
+cmp_ok $took, '<', 2, 'and goes then';
+
+# A concurrency.
+$origin->forget;
+is $t->get('/placed/enable?for=1s')->status, 200, 'a location with a concurrency';
+my @clients = map { $t->hold(GET => "/slow?$_") } 1 .. 10;
+$origin->wait_requests(3);
+is $t->status->{in_flight}, 3, 'three at a time';
+$t->disable;
+$origin->wait_requests(10);
+$origin->answer;
+is $_->response->status, 200, 'all are answered' for @clients;
+
+# A reload between the call and the deadline.
+is $t->get('/intermission/enable?for=3s')->status, 200, 'a call without a rate';
+@clients = map { $t->hold(GET => "/$_") } 1 .. COUNT;
+$origin->forget;
+$t->reload(configuration('intermission_release_rate 10r/s;'));
+push @clients, map { $t->hold(GET => '/' . (COUNT + $_)) } 1 .. 10;
+is scalar(grep { $_->response->status == 200 } @clients), COUNT + 10, 'all are answered';
+my @requests = $origin->requests;
+$took = $requests[-1]{headers}{'x-at'} - $requests[0]{headers}{'x-at'};
+cmp_ok $took, '<', 1, 'as it was said at the call, not as the configuration says now';
+is_deeply [ map { $_->{uri} } @requests ], [ map {"/$_"} 1 .. COUNT + 10 ],
+    'old and new workers in order';
+
+$t->finish;

@@ -1,0 +1,101 @@
+#!/usr/bin/env perl
+
+# A deadline comes although the worker that took the call is gone: killed, alone or with all others,
+# or replaced by a reload. Requests held elsewhere are released in order, and nobody need be held.
+
+use strict;
+use warnings;
+
+use FindBin qw($Bin);
+use Test::More;
+use Time::HiRes qw(time);
+
+use lib "$Bin/lib";
+use Intermission::Test;
+
+use constant { WORKERS => 3, COUNT => 30, FOR => 2, SLACK => 2 };
+
+my $t = Intermission::Test->new(workers => WORKERS);
+my $origin = $t->origin;
+$t->start(<<'EOF');
+    server {
+        listen 127.0.0.1:%%PORT_80%% reuseport;
+        intermission on;
+        intermission_interval 1h;
+        intermission_max_time 1h;
+        location / { proxy_pass http://%%ORIGIN%%; }
+        location /pid { intermission off; return 200 $pid; }
+        location /intermission/ { intermission_control; }
+    }
+EOF
+
+my ($start, @clients);
+
+# A call at one worker, requests at the others.
+sub pause_at {
+    my ($worker, @others) = @_;
+    $origin->forget;
+    my $call = $t->client_at($worker)->get('/intermission/enable?for=2s');
+    is $call->response->status, 200, 'a call at a worker';
+    $start = time;
+    @clients = map { $t->hold(GET => "/$_", client => $t->client_at($others[ $_ % @others ])) }
+        1 .. (@others ? COUNT : 0);
+}
+
+sub comes {
+    my ($what) = @_;
+    is scalar(grep { $_->response->status == 200 } @clients), @clients,
+        "$what: what is held is answered";
+    my $answered = time - $start;
+    wait_for { time - $start > FOR - 0.1 && $t->status->{state} eq 'open' } "$what: the deadline";
+    my $took = time - $start;
+    cmp_ok $answered, '>=', FOR - 0.05, 'not before the deadline' if @clients;
+    cmp_ok $took, '<=', FOR + SLACK, 'which comes in time';
+    is_deeply [ $origin->uris ], [ map {"/$_"} 1 .. @clients ], 'in order';
+    my $lines = () = $t->server->log =~ /by deadline/g;
+    return $lines;
+}
+
+# The worker is killed.
+my ($victim, @others) = $t->server->workers;
+pause_at($victim, @others);
+$t->kill_worker($victim);
+is $t->status->{state}, 'paused', 'it dies, the pause stays';
+is comes('a worker that was killed'), 1, 'one line in the log';
+
+# The same with nobody held.
+($victim) = $t->server->workers;
+pause_at($victim);
+$t->kill_worker($victim);
+is comes('nobody held'), 2, 'one line more in the log';
+
+# All workers are killed.
+my @all = $t->server->workers;
+pause_at($all[0]);
+$t->kill_worker($_) for @all;
+is comes('all workers killed'), 3, 'one line more in the log';
+
+# A reload: the old workers hold, the new ones know of the deadline.
+my @old = $t->server->workers;
+pause_at($old[0], @old);
+$t->reload;
+my @new = grep { my $pid = $_; !grep { $pid == $_ } @old } $t->server->workers;
+push @clients, map { $t->hold(GET => '/' . (COUNT + $_), client => $t->client_at($new[0])) }
+    1 .. 3;
+is comes('a reload'), 4, 'one line more in the log';
+
+# A reload with nobody held: the old workers are gone.
+@old = $t->server->workers;
+pause_at($old[0]);
+$t->reload;
+is comes('a reload with nobody held'), 5, 'one line more in the log';
+
+# A killed worker takes the requests along that it holds itself.
+my ($first, $second) = $t->server->workers;
+pause_at($second, $first);
+$t->kill_worker($first);
+ok $clients[0]->closed, 'a worker that held all is killed';
+@clients = ();
+is comes('nobody is left'), 6, 'one line more in the log';
+
+$t->finish;
