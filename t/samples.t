@@ -11,6 +11,7 @@ use Test::More;
 
 use lib "$Bin/lib";
 use Intermission::Test;
+use Intermission::Test::Sample qw(settled);
 
 # A sample as a configuration for this test; those without `events` are for the http block.
 sub configuration {
@@ -31,26 +32,10 @@ $sample
 EOF
 }
 
-sub certify {
-    my ($t) = @_;
-    my ($certificate, $key) = map { $t->folder . "/$_.pem" } qw(ssl_certificate ssl_certificate_key);
-    my @made = qw(openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=test -days 2);
-    open my $output, '-|', "@made -out $certificate -keyout $key 2>&1" or die "openssl: $!";
-    my $said = join '', <$output>;
-    close $output or die "openssl: $said";
-    return;
-}
-
 for my $file (glob "$Bin/../nginx-conf/*.conf") {
     my ($name) = $file =~ m{([^/]+)$};
     my $t = Intermission::Test->new;
-    my $text = configuration($t, Intermission::Test::Server::slurp($file));
-    $text =~ s/^\s*include\s[^;]*mime\.types;//gm;
-    $text =~ s/\blisten \[::\]:\d+[^;]*;//g;
-    $text =~ s/\blisten (?:127\.0\.0\.1:)?(\d+)/listen 127.0.0.1:%%PORT_$1%%/g;
-    $text =~ s{\blisten unix:\S*/}{listen unix:%%FOLDER%%/}g;
-    $text =~ s{\baccess_log /\S*/}{access_log %%FOLDER%%/}g;
-    $text =~ s{\b(ssl_certificate(?:_key)?) [^;]+;}{$1 %%FOLDER%%/$1.pem;}g and certify($t);
+    my $text = settled($t, configuration($t, Intermission::Test::Server::slurp($file)));
     my ($port) = $text =~ /%%PORT_(\d+)%%(?:(?!%%PORT_).)*intermission_control/s
         or die "$name has no control location";
 

@@ -1,0 +1,156 @@
+#!/usr/bin/env perl
+
+# The documents say what the code does: every directive, call, argument, variable and metric is in
+# the README, and it names no others; every link leads somewhere; every example of a configuration
+# is one that nginx takes.
+
+use strict;
+use warnings;
+
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
+use FindBin qw($Bin);
+use Test::More;
+
+use lib "$Bin/lib";
+use Intermission::Test;
+use Intermission::Test::Sample qw(settled);
+
+my $root = abs_path("$Bin/..");
+chdir $root or die "$root: $!";
+
+sub slurp {
+    return join '', map { Intermission::Test::Server::slurp($_) } @_;
+}
+
+# The parts of a text, by their heading of that level.
+sub parts {
+    my ($text, $level) = @_;
+    return $text =~ /^#{$level} ([^\n]+)\n(.*?)(?=^#{1,$level} |\z)/gms;
+}
+
+sub words_of_list { return $_[0] =~ /"(\w+)"/g }
+
+sub same {
+    my ($said, $known, $what) = @_;
+    my %said = map { $_ => 1 } @$said;
+    return is_deeply [ sort keys %said ], [ sort @$known ], $what;
+}
+
+my @documents = ('README.md', 'CHANGELOG.md', glob 'docs/*.md');
+my $readme = slurp('README.md');
+
+my $t = Intermission::Test->new;
+$t->start(<<'EOF');
+    server {
+        listen 127.0.0.1:%%PORT_80%%;
+        intermission on;
+        location /intermission/ { intermission_control; }
+    }
+EOF
+
+# Directives and variables.
+my $name = qr/ngx_string!\("(intermission\w*)"\)/;
+my @directives = slurp('src/nginx/directives.rs', glob 'src/nginx/directives/*.rs') =~ /$name/g;
+cmp_ok scalar @directives, '>', 10, 'the code has directives';
+same([ $readme =~ /^#### `(\w+)`$/gm ], \@directives, 'the README has them, and no others');
+my %chapter_of = parts($readme, 2);
+my %section_of = parts($readme, 3);
+my %about = parts($readme, 4);
+for my $directive (@directives) {
+    my ($syntax) = ($about{"`$directive`"} // '') =~ /^> `(.*);` — default /m;
+    like $syntax // '', qr/^$directive .+|^intermission_control /, "$directive: syntax and default";
+}
+my @variables = slurp('src/nginx/variables.rs') =~ /$name/g;
+same([ $chapter_of{Variables} =~ /^\| `\$(\w+)`/gm ], \@variables, 'the variables');
+my ($endings) = slurp('src/nginx/passage.rs') =~ /impl Ending \{(.*?)^\}/ms;
+like $chapter_of{Variables}, qr/`$_`/, "what \$intermission_status can be: $_"
+    for $endings =~ /=> "([A-Z_-]+)"/g;
+
+# Calls and their arguments.
+my $control = slurp('src/control.rs');
+my ($list) = $control =~ /const CALLS: &str = "(.*)";/;
+my @calls = split /, /, $list;
+same([ map { /^`(\w+)`$/ ? $1 : () } keys %section_of ], \@calls, 'the calls');
+my ($arguments) = $control =~ /fn arguments\(.*?\{(.*?)^    \}/ms;
+for my $call (@calls) {
+    my ($names) = $arguments =~ /Self::\u$call\b[^=]*=> &\[(.*?)\]/s;
+    my @said = $section_of{"`$call`"} =~ /^\| `(\w+)=/gm;
+    same(\@said, [ words_of_list($names) ], "the arguments of $call");
+}
+my ($common) = slurp('src/control/args.rs') =~ /const COMMON: .* = \[(.*)\];/;
+my ($intro) = split /^### /m, $chapter_of{Calls};
+like $intro, qr/`$_=/, "all calls know $_" for words_of_list($common);
+
+# What is answered.
+my $code = slurp('src/nginx/control.rs', glob 'src/nginx/control/*.rs') =~ s{//.*}{}gr;
+my $answers = qr/\b(?:error|line|conclude|of_reports)?\(\s*(?:worker,\s*)?([2-5]\d\d),/;
+my %status = map { $_ => 1 } $code =~ /$answers/g;
+$status{400} = 1 if $code =~ /bad_request/;
+same([ $section_of{'What is answered'} =~ /^\| (\d{3}) /gm ], [ keys %status ], 'the status codes');
+my %status_line = map { /^(\w+):/ ? ($1 => 1) : () } split /\n/, $t->control('status')->body;
+my ($example) = $section_of{'`status`'} =~ /^```\n\$ curl [^\n]*\n(.*?)^```/ms;
+same([ $example =~ /^(\w+):/gm ], [ keys %status_line ], 'the lines of a status');
+like $readme, qr/`\Q$_\E`/, "the README quotes: $_" for $control =~ /=> "(\w+(?: \w+)+\.)"/g;
+
+# Metrics.
+my @metrics = $t->control('metrics')->body =~ /^# TYPE (\w+)/gm;
+same([ $readme =~ /^\| `(intermission_\w+)` \|/gm ], \@metrics, 'the metrics');
+
+# Words that look like one of these are one of these.
+my %known = map { $_ => 1 } @directives, @variables, @metrics;
+for my $file (@documents, glob('nginx-conf/*'), 'docs/alerts.yml', 'scripts/intermission') {
+    my $text = slurp($file) =~ s/^## Coming from another tool\n.*?(?=^## )//msr;
+    my @words = $text =~ /(?<![\w\/.])(intermission_\w+)/g;
+    my @unknown = grep { !$known{s/_(?:bucket|sum|count)$//r} } @words;
+    is_deeply \@unknown, [], "$file names nothing that there is not";
+}
+my $moving = $chapter_of{'Coming from another tool'};
+my @here = map { (split /\|/)[-1] } $moving =~ /^\|(.*)\|$/gm;
+my @unknown = grep { !$known{$_} } map {/`(intermission_\w+)/g} @here;
+is_deeply \@unknown, [], 'nor does what other tools are compared with';
+
+# Links, and files that are named.
+sub anchors {
+    my ($file) = @_;
+    my $text = slurp($file) =~ s/^```.*?^```//gmsr;
+    return map { lc($_) =~ s/[^\w\- ]//gr =~ s/ /-/gr } $text =~ /^#+ (.+)$/gm;
+}
+
+for my $file (@documents) {
+    my $text = slurp($file);
+    my $base = dirname($file);
+    my @dead;
+    for my $link ($text =~ /\]\((?!https?:)([^)\s]+)\)/g) {
+        my ($path, $anchor) = $link =~ /^([^#]*)(?:#(.*))?$/;
+        my $target = $path eq '' ? $file : "$base/$path";
+        push @dead, $link if !-e $target;
+        push @dead, $link if defined $anchor && !grep { $_ eq $anchor } anchors($target);
+    }
+    push @dead, grep { !-e } $text =~ m{\b((?:t|scripts)/\w[\w/]*(?:\.\w+)?)}g;
+    is_deeply \@dead, [], "$file: every link leads to something";
+}
+
+# Examples: for the http block, for a server, or for a location.
+for my $file (@documents) {
+    my @blocks = slurp($file) =~ /^([ ]*)```nginx\n(.*?)^\1```/gms;
+    while (my (undef, $block) = splice @blocks, 0, 2) {
+        my $text = settled($t, $block =~ s/^\s*load_module [^;]*;//gmr);
+        my ($ok, $said) = $t->check($text);
+        my ($first) = $block =~ /(\S.*)/;
+        ok $ok, "$file: nginx takes the example that begins with '$first'" or diag $said;
+    }
+}
+
+# The arithmetic of the zone, for the default size.
+SKIP: {
+    my $cores = () = slurp('/proc/cpuinfo') =~ /^processor\s*:/gm;
+    skip 'the numbers are for up to 8 workers', 1 if $cores > 8;
+    $t->enable;
+    my %value = $t->control('metrics')->body =~ /^intermission_zone_(\w+)_bytes (\d+)$/gm;
+    my ($apps) = $readme =~ /room for about (\d+) apps/;
+    my $real = $value{size} / $value{used};
+    cmp_ok abs($real - $apps), '<', 10, "there is room for $real apps, and the README says $apps";
+}
+
+$t->finish;
