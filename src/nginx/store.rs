@@ -118,7 +118,7 @@ impl Store {
         worker.retry_at(match written {
             Err(_) => clock::now().plus(AGAIN),
             Ok(()) => {
-                self.say(NGX_LOG_NOTICE, "says what is so again");
+                self.say(NGX_LOG_NOTICE, "could be written again, and says what is so");
                 Moment::NEVER
             }
         });
