@@ -83,7 +83,7 @@ $t->origin->answer;
 $browser->wait_text('.answers', qr/already enabled\. The backend was quiet after [\d.]+ s\./);
 $browser->wait_text($verdict, qr/quiet: nothing is in flight\. You may go on/);
 is $slow->response->status, 200, 'what was in flight is answered';
-is $browser->text($number{resumes}), 'no', 'the deadline is gone, as it was left out';
+is $browser->text($number{resumes}), 'none', 'the deadline is gone, as it was left out';
 
 # A canary that fails.
 $t->origin->set('/1' => { status => 500 });
