@@ -43,11 +43,15 @@ sub find_program {
     return;
 }
 
+# new(hosts => { 'shop.example' => '127.0.0.1:8080' }, scale => 2)
 sub new {
-    my ($class) = @_;
+    my ($class, %self) = @_;
     my $missing = $class->missing;
     plan skip_all => "$missing (packages of Debian: chromium, chromium-driver)" if $missing;
     my $self = bless {
+        scale => 1,
+        hosts => {},
+        %self,
         folder => tempdir('intermission-browser-XXXXXX', TMPDIR => 1, CLEANUP => 1),
         port => take_port(),
         http => HTTP::Tiny->new(
@@ -79,11 +83,13 @@ sub start_driver {
 
 sub start_session {
     my ($self) = @_;
+    my @hosts = map {"MAP $_ $self->{hosts}{$_}"} sort keys %{ $self->{hosts} };
     my @flags = (
         qw(--headless --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage),
         qw(--no-first-run --disable-background-networking --disable-component-update),
         qw(--disable-sync --no-proxy-server --hide-scrollbars --lang=en),
         "--user-data-dir=$self->{folder}/profile",
+        '--host-resolver-rules=' . join(',', @hosts),
     );
     my %options = (binary => find_program(BROWSERS), args => \@flags);
     my $answer = $self->ask(
@@ -140,7 +146,8 @@ sub special {
 
 sub element {
     my ($self, $selector) = @_;
-    return $self->tell(POST => 'element', { using => 'css selector', value => $selector })->{ +ELEMENT };
+    my %by = (using => 'css selector', value => $selector);
+    return $self->tell(POST => 'element', \%by)->{ +ELEMENT };
 }
 
 # The page
@@ -210,7 +217,7 @@ sub size {
         'Emulation.setDeviceMetricsOverride',
         width => $width,
         height => $height,
-        deviceScaleFactor => 1,
+        deviceScaleFactor => $self->{scale},
         mobile => JSON::PP::false,
     );
 }
