@@ -25,7 +25,9 @@ pub fn exists() -> bool {
 /// The string is one of nginx's configuration.
 unsafe fn names_another(file: &ngx_str_t) -> bool {
     // SAFETY: the caller's promise.
-    let path = path_of(unsafe { headers::bytes(file) });
+    let bytes = unsafe { headers::bytes(file) };
+    // nginx counts the zero at the end of one of the two names, and not of the other.
+    let path = path_of(bytes.split(|byte| *byte == 0).next().unwrap_or_default());
     let pid = fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u32>().ok());
     // SAFETY: nginx's own variable.
     let parent = u32::try_from(unsafe { ngx_parent }).unwrap_or_default();

@@ -81,7 +81,7 @@ sub last_lines {
     return join '', @lines;
 }
 
-# new(workers => 1, connections => 1024, main => 'directives outside of http')
+# new(workers => 1, connections => 1024, daemon => 0, main => 'directives outside of http')
 sub new {
     my ($class, %self) = @_;
     my $folder = tempdir('intermission-XXXXXX', TMPDIR => 1, CLEANUP => !$ENV{INTERMISSION_KEEP});
@@ -100,6 +100,7 @@ sub new {
         binary => $ENV{INTERMISSION_NGINX} || 'nginx',
         folder => $folder,
         workers => $self->{workers},
+        daemon => $self->{daemon},
     );
     push @running, $self;
     return $self;
@@ -147,7 +148,7 @@ sub wrapped {
     my $temp = join "\n    ",
         map {"${_}_temp_path $folder/${_}_temp;"} qw(client_body proxy fastcgi uwsgi scgi);
     return <<"END";
-${load}daemon off;
+${load}daemon ${\ ($self->{daemon} ? 'on' : 'off')};
 pid $folder/nginx.pid;
 error_log $folder/error.log ${\ ($self->{log_level} // 'notice')};
 worker_processes $self->{workers};

@@ -1,6 +1,6 @@
 package Intermission::Test::Server;
 
-# An nginx in the foreground, as a child of the test: started, reloaded, stopped, and looked at
+# An nginx in the foreground, as a child of the test, or on request as a daemon: started, reloaded, stopped, and looked at
 # through its logs and its workers. It never outlives the test.
 
 use strict;
@@ -11,7 +11,7 @@ use POSIX qw(WNOHANG);
 
 use Intermission::Test::Wait qw(wait_for TIME_LIMIT);
 
-# new(binary => 'nginx', folder => '/tmp/…', workers => 1)
+# new(binary => 'nginx', folder => '/tmp/…', workers => 1, daemon => 0)
 sub new {
     my ($class, %self) = @_;
     return bless {%self}, $class;
@@ -44,6 +44,7 @@ sub check {
 
 sub start {
     my ($self) = @_;
+    return $self->start_daemon if $self->{daemon};
     my $pid = fork // croak "fork: $!";
     if (!$pid) {
         open STDERR, '>>', "$self->{folder}/stderr.log";
@@ -56,6 +57,16 @@ sub start {
     return $self;
 }
 
+sub start_daemon {
+    my ($self) = @_;
+    system($self->command('nginx.conf')) == 0 or croak "nginx did not start:\n", $self->output;
+    wait_for { $self->{pid} = pid_in("$self->{folder}/nginx.pid") } 'nginx to note its pid';
+    wait_for { $self->is_up } 'nginx to start';
+    return $self;
+}
+
+sub pid_in { slurp($_[0]) =~ /(\d+)/ ? $1 : undef }
+
 # The master listens before it writes its pid, and starts its workers after that.
 sub is_up {
     my ($self) = @_;
@@ -66,8 +77,8 @@ sub is_up {
 sub is_over {
     my ($self) = @_;
     return 1 if !$self->{pid};
-    return 0 if waitpid($self->{pid}, WNOHANG) == 0;
-    $self->{exit_status} = $?;
+    return 0 if $self->{daemon} ? is_running($self->{pid}) : !waitpid $self->{pid}, WNOHANG;
+    $self->{exit_status} = $self->{daemon} ? 0 : $?;
     delete $self->{pid};
     return 1;
 }
@@ -139,6 +150,9 @@ sub parent_of {
     my ($pid) = @_;
     return slurp("/proc/$pid/stat") =~ /^\d+ \(.*\) \S (\d+)/s ? $1 : undef;
 }
+
+# Whether there is such a process, and it has not ended.
+sub is_running { slurp("/proc/$_[0]/stat") =~ /^\d+ \(.*\) [^ZX] /s ? 1 : 0 }
 
 sub command_of { slurp("/proc/$_[0]/cmdline") }
 
