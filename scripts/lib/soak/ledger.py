@@ -176,9 +176,16 @@ class Ledger:
             self.counts[excuse] += 1
         elif request.reused and not request.held and not self.arrivals[request.id] and self.faults.reloaded(request.sent, now):
             self.counts["sent over a connection that was being closed by a reload"] += 1
+        elif self.was_not_accepted(request, now):
+            self.counts["not accepted, as a reload closed a worker's own listening socket"] += 1
         else:
             raise Violation("its connection ended without an answer", request)
         self.end(request)
+
+    def was_not_accepted(self, request, now):
+        """nginx resets what waits at a reuseport socket that goes, which it does when workers become fewer."""
+        over_own_socket = getattr(request.channel, "name", "") == "shared" and not request.reused
+        return over_own_socket and not request.held and not self.arrivals[request.id] and self.faults.reloaded(request.sent, now)
 
     def aborted(self, request, doomed):
         request.note("aborted" + (" while held" if doomed else ""))

@@ -30,10 +30,10 @@ use constant { DEFAULT_WINDOW => 65_535, LARGEST_WINDOW => 2**31 - 1, FRAME_SIZE
 # The statuses that HPACK has an index for.
 my %STATUS_OF = (8 => 200, 9 => 204, 10 => 206, 11 => 304, 12 => 400, 13 => 404, 14 => 500);
 
-# new(port => 8080)
+# new(port => 8080), or new(client => one that is connected)
 sub new {
     my ($class, %to) = @_;
-    my $client = Intermission::Test::Client->new(%to);
+    my $client = $to{client} // Intermission::Test::Client->new(%to);
     my $self = bless {
         client => $client,
         last_stream => -1,
