@@ -159,8 +159,14 @@ unsafe fn knock(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t
 unsafe fn refuse(passage: &Passage, conf: &LocConf, ending: Ending) -> ngx_int_t {
     passage.refuse(NGX_HTTP_SERVICE_UNAVAILABLE as u16, ending, clock::now());
     passage.debug("refused");
+    let needs_connections = || Worker::here().is_some_and(Worker::needs_connections);
     // SAFETY: the caller's promise.
-    unsafe { hold::add_retry_after(passage, conf) };
+    unsafe {
+        if ending == Ending::Rejected && needs_connections() {
+            (*passage.request()).set_keepalive(0);
+        }
+        hold::add_retry_after(passage, conf);
+    }
     passage.meet_again()
 }
 

@@ -86,9 +86,14 @@ impl Worker {
         }
     }
 
-    /// Whether one more request cannot be held; says so once in a second.
+    /// Whether one more request cannot be held, for want of connections.
+    pub fn needs_connections(&self) -> bool {
+        connections::are_short(self.holding.get())
+    }
+
+    /// As [`Self::needs_connections`]; says so once in a second.
     fn is_short_of_connections(&self, now: Moment) -> bool {
-        let short = connections::are_short(self.holding.get());
+        let short = self.needs_connections();
         if short && now.since(self.warned.get()) >= Duration::from_secs(1) {
             self.warned.set(now);
             ngx::ngx_log_error!(

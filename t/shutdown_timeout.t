@@ -1,0 +1,57 @@
+#!/usr/bin/env perl
+
+# worker_shutdown_timeout is honoured: a worker that was told to go, by a reload, closes what it
+# still holds when the time is over, as nginx does with every other request. Those requests never
+# reach the backend, they are off the counts, and all others are released in order.
+
+use strict;
+use warnings;
+
+use FindBin qw($Bin);
+use Test::More;
+use Time::HiRes qw(time);
+
+use lib "$Bin/lib";
+use Intermission::Test;
+
+use constant { EACH => 15, SHUTDOWN => 0.7 };
+
+my $t = Intermission::Test->new(workers => 2, main => 'worker_shutdown_timeout 700ms;');
+my $origin = $t->origin;
+$t->start(<<'EOF');
+    log_format status '$intermission_status $request_uri';
+    server {
+        listen 127.0.0.1:%%PORT_80%%;
+        access_log %%FOLDER%%/status.log status;
+        intermission on;
+        location / { proxy_pass http://%%ORIGIN%%; }
+        location /intermission/ { intermission off; intermission_control; access_log off; }
+    }
+EOF
+
+$t->enable;
+my @old = map { $t->hold(($_ % 4 ? 'GET' : 'POST'), "/old-$_", body => 'x' x 5000) } 1 .. EACH;
+my $started = time;
+$t->reload;
+my @new = map { $t->hold(GET => "/new-$_") } 1 .. EACH;
+is scalar(grep { $_->response->status == 0 } @old), EACH, 'what old workers hold is closed';
+cmp_ok time - $started, '>=', SHUTDOWN - 0.1, 'when the time is over, not before';
+wait_for { $t->status->{held} == EACH } 'the counts to be right';
+my $status = $t->status;
+is "$status->{state} $status->{totals}{aborted}", 'paused ' . EACH, 'they count as given up';
+wait_for { $t->server->workers == 2 } 'the old workers to end';
+
+$t->disable;
+is scalar(grep { $_->response->status == 200 } @new), EACH, 'all others are released';
+is_deeply [ $origin->uris ], [ map {"/new-$_"} 1 .. EACH ], 'in order, and nothing else';
+my $log = Intermission::Test::Server::slurp($t->folder . '/status.log');
+is scalar(() = $log =~ m{^ABORTED /old-}mg), EACH, 'the log says so';
+
+# A release that is quicker is not disturbed, also at the end of nginx.
+$t->enable;
+my @clients = map { $t->hold(GET => "/last-$_") } 1 .. EACH;
+$t->reload;
+$t->server->signal('QUIT');
+is scalar(grep { $_->response->status == 200 } @clients), EACH, 'a quit lets go what it can';
+
+$t->finish;
