@@ -1,0 +1,86 @@
+#!/usr/bin/env perl
+
+# The wall clock is set, forward and back, while requests are held: deadlines, the longest time of a
+# hold, and waits follow the monotonic clock. Needs the library of Debian's package libfaketime,
+# which sets the clock for nginx alone.
+
+use strict;
+use warnings;
+
+use FindBin qw($Bin);
+use Test::More;
+use Time::HiRes qw(time);
+
+use lib "$Bin/lib";
+use Intermission::Test;
+
+my ($library) = glob '/usr/lib/*/faketime/libfaketime.so.1';
+plan skip_all => 'needs libfaketime' if !$library;
+
+# nginx takes these along into its workers.
+my @environment = qw(
+    LD_PRELOAD FAKETIME_TIMESTAMP_FILE FAKETIME_NO_CACHE FAKETIME_DONT_FAKE_MONOTONIC
+    DONT_FAKE_MONOTONIC
+);
+my $t = Intermission::Test->new(workers => 2, main => join ' ', map {"env $_;"} @environment);
+my $origin = $t->origin;
+my $shift = $t->write_file('shift', "+0\n");
+
+# Each process looks at the file again at every call.
+sub set_clock {
+    my ($by) = @_;
+    my $new = $t->write_file('shift.new', "$by\n");
+    rename $new, $shift or die "rename: $!";
+    return;
+}
+
+{
+    local @ENV{@environment} = ($library, $shift, 1, 1, 1);
+    $t->start(<<'EOF');
+        server {
+            listen 127.0.0.1:%%PORT_80%%;
+            intermission on;
+            intermission_app_name $arg_app;
+            location / { proxy_pass http://%%ORIGIN%%; }
+            location /short { intermission_max_time 900ms; proxy_pass http://%%ORIGIN%%; }
+            location /clock { intermission off; return 200 $msec; }
+            location /intermission/ { intermission_control; }
+        }
+EOF
+}
+
+sub wall_clock { return $t->get('/clock')->body }
+
+for my $by ('+3600', '-7200') {
+    set_clock('+0');
+    wait_for { abs(wall_clock() - time) < 60 } 'the right time';
+    $t->must('enable', app => 'deadline', for => '1200ms');
+    my $began = time;
+    $t->enable('pause');
+    my $deadline = $t->hold(GET => '/deadline?app=deadline', app => 'deadline');
+    my $short = $t->hold(GET => '/short?app=pause', app => 'pause');
+    my $long = $t->hold(GET => '/long?app=pause', app => 'pause');
+
+    set_clock($by);
+    wait_for { abs(wall_clock() - time) > 3000 } 'nginx to see another time';
+    my $oldest = $t->status('pause')->{oldest_wait_ms};
+    my $passed = 1000 * (time - $began);
+    cmp_ok $oldest, '<=', $passed, "$by s: the oldest wait has not grown";
+    ok !(grep { !$_->silent } $deadline, $short, $long), 'nobody is released by that';
+    is $t->status('deadline')->{state}, 'paused', 'no deadline comes early';
+
+    is $short->response->status, 200, 'the longest time of a hold ends';
+    my $waited = time - $began;
+    ok 0.85 < $waited && $waited < 2, sprintf 'when it is over: %.2f s', $waited;
+    is $deadline->response->status, 200, 'a deadline comes';
+    $waited = time - $began;
+    ok 1.15 < $waited && $waited < 2.5, sprintf 'in time: %.2f s', $waited;
+    ok $long->silent, 'others are still held';
+
+    my $hold = $t->hold(GET => '/new?app=pause', app => 'pause');
+    $t->disable('pause');
+    is $_->response->status, 200, 'and released' for $long, $hold;
+    wait_for { $t->status('pause')->{state} eq 'open' } 'the release to end';
+}
+
+$t->finish;
