@@ -3,8 +3,8 @@
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use nginx_sys::{
-    NGX_LOG_WARN, NGX_OK, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_cycle_t, ngx_event_t,
-    ngx_exiting, ngx_int_t, ngx_pid, ngx_process,
+    NGX_LOG_NOTICE, NGX_LOG_WARN, NGX_OK, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_cycle_t,
+    ngx_event_t, ngx_exiting, ngx_int_t, ngx_pid, ngx_process,
 };
 use ngx::http::HttpModuleConfExt;
 
@@ -104,7 +104,17 @@ impl Worker {
             wake::ring(self.zone.slots().filter(|slot| *slot != self.slot));
         }
         let alone = || self.store.is_none() || !successor::exists();
-        self.leaving.set(self.zone.has_ended(exists) && alone());
+        let leaving = self.zone.has_ended(exists) && alone();
+        if leaving && !self.leaving.replace(leaving) && self.holding.get() > 0 {
+            ngx::ngx_log_error!(
+                NGX_LOG_NOTICE,
+                ngx::log::ngx_cycle_log().as_ptr(),
+                "intermission: nginx ends, and nobody is left to resume: {} held requests of this \
+                 worker are let go",
+                self.holding.get()
+            );
+        }
+        self.leaving.set(leaving);
     }
 }
 
