@@ -97,6 +97,7 @@ $t->disable('shop');
 all_released('another longest time');
 
 # Under its new name the app is another one; the old one can still be called by its name.
+$t->reload(configuration());
 $t->enable('shop');
 hold_some('shop');
 reload(2, app => 'store');
