@@ -6,10 +6,11 @@
 
 use nginx_sys::{
     NGX_AGAIN, NGX_DONE, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR,
-    NGX_HTTP_SPECIAL_RESPONSE, NGX_OK, ngx_add_timer, ngx_connection_t, ngx_del_timer, ngx_event_t,
-    ngx_handle_read_event, ngx_handle_write_event, ngx_http_block_reading,
-    ngx_http_core_run_phases, ngx_http_finalize_request, ngx_http_read_client_request_body,
-    ngx_http_request_t, ngx_http_test_reading, ngx_int_t, ngx_post_event, ngx_posted_events,
+    NGX_HTTP_PUT, NGX_HTTP_SPECIAL_RESPONSE, NGX_OK, ngx_add_timer, ngx_connection_t,
+    ngx_del_timer, ngx_event_t, ngx_handle_read_event, ngx_handle_write_event,
+    ngx_http_block_reading, ngx_http_core_run_phases, ngx_http_finalize_request,
+    ngx_http_read_client_request_body, ngx_http_request_t, ngx_http_test_reading, ngx_int_t,
+    ngx_post_event, ngx_posted_events,
 };
 
 use super::boundary::guarded;
@@ -211,6 +212,7 @@ unsafe fn read_body(passage: &Passage) -> ngx_int_t {
     // SAFETY: the caller's promise.
     unsafe {
         passage.reading.set(true);
+        keep_for_dav(&mut *request);
         let rc = ngx_http_read_client_request_body(request, Some(on_body));
         if rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
             return rc;
@@ -221,6 +223,17 @@ unsafe fn read_body(passage: &Passage) -> ngx_int_t {
         }
         ngx_http_finalize_request(request, NGX_DONE as ngx_int_t);
         NGX_DONE as ngx_int_t
+    }
+}
+
+/// nginx's WebDAV wants the body of a PUT in a file, and asks for that in the same way before it
+/// reads it itself. What has a handler of its own (`proxy_pass` and the like) is not for WebDAV.
+fn keep_for_dav(request: &mut ngx_http_request_t) {
+    if request.method == NGX_HTTP_PUT as usize && request.content_handler.is_none() {
+        request.set_request_body_in_file_only(1);
+        request.set_request_body_in_persistent_file(1);
+        request.set_request_body_in_clean_file(1);
+        request.set_request_body_file_group_access(1);
     }
 }
 
