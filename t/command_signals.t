@@ -136,9 +136,8 @@ is $t->status->{state}, 'open', 'the app is resumed';
 fresh();
 my $words = join ' ', map {"'$_'"} Intermission::Test::Command::program(), @run, 'sh', $patient;
 my $piped = Intermission::Test::Command->start($t, {},
-    'sh', '-c' => "{ $words 2>&1; echo \$? >$folder/status; } | head -n 1; echo >$folder/head-ended");
-wait_for { -s "$folder/pid" } 'the command to run';
-wait_for { -e "$folder/head-ended" || $piped->out } 'the reader to go';
+    'sh', '-c' => "{ $words 2>&1; echo \$? >$folder/status; } | head -n 1");
+wait_for { -s "$folder/pid" && $piped->out } 'the reader to have read a line';
 go_on();
 $piped->status;
 wait_for { -s "$folder/status" } 'the end';

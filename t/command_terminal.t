@@ -50,7 +50,8 @@ sub at_terminal {
     my @arguments = @_;
     unlink map {"$folder/$_"} qw(pid go signals);
     my ($environment) = grep {ref} @arguments;
-    my $line = join ' ', map {"'$_'"} Intermission::Test::Command::program(), grep { !ref } @arguments;
+    my @command = (Intermission::Test::Command::program(), grep { !ref } @arguments);
+    my $line = join ' ', map {"'$_'"} @command;
     return Intermission::Test::Command->start(
         $t, { TEST_STDIN => $keyboard, %{ $environment // {} } },
         'script', '-qec' => "exec $line", '/dev/null',

@@ -1,0 +1,72 @@
+#!/usr/bin/env perl
+
+# A renewal that nobody answers may still be taken up, by a server that was stuck. If that is after
+# the resume, the app is resumed once more.
+
+use strict;
+use warnings;
+
+use FindBin qw($Bin);
+use IO::Socket::INET;
+use POSIX ();
+use Test::More;
+
+use lib "$Bin/lib";
+use Intermission::Test;
+use Intermission::Test::Command;
+
+my $t = Intermission::Test->new;
+$t->start(<<'EOC');
+    server {
+        listen 127.0.0.1:%%PORT_80%%;
+        location / { intermission on; return 200 "page\n"; }
+        location /intermission/ { intermission_control; }
+    }
+EOC
+
+my $folder = $t->folder;
+
+# Passes each call on to nginx; one that pauses only when there is no file `stuck`.
+my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 16, ReuseAddr => 1) or die;
+my $forwarder = fork // die "fork: $!";
+if (!$forwarder) {
+    $SIG{$_} = 'DEFAULT' for qw(TERM ALRM);
+    $SIG{CHLD} = $SIG{PIPE} = 'IGNORE';
+    while (my $from = $listener->accept) {
+        forward($from) if !fork;
+    }
+    POSIX::_exit(0);
+}
+
+sub forward {
+    my ($from) = @_;
+    sysread $from, my $call, 65_536;
+    if ($call =~ m{^\S+ \S+/enable}) {
+        select undef, undef, undef, 0.01 while -e "$folder/stuck";
+    }
+    my $to = IO::Socket::INET->new('127.0.0.1:' . $t->port) or POSIX::_exit(1);
+    syswrite $to, $call =~ s/\r\n/\r\nConnection: close\r\n/r;
+    while (sysread $to, my $answer, 65_536) { syswrite $from, $answer }
+    POSIX::_exit(0);
+}
+
+my $url = 'http://127.0.0.1:' . $listener->sockport . '/intermission';
+my $command = Intermission::Test::Command->new(
+    $t, 'run', '--url' => $url, '--for' => '9s', 'sh', '-c' =>
+        "echo >$folder/pid; until [ -e $folder/go ]; do sleep 0.02; done");
+wait_for { -s "$folder/pid" } 'the command to run';
+$t->write_file('stuck', '');
+$command->wait_said(qr/the pause could not be renewed, it ends within 9s: no answer came in time/);
+is $t->status->{state}, 'paused', 'a renewal is stuck';
+$t->write_file('go', '');
+$command->wait_said(qr/: resumed, 0 requests held$/m);
+is $t->status->{state}, 'open', 'the app is resumed';
+ok !$command->is_over, 'and looked after';
+unlink "$folder/stuck";
+wait_for { $t->server->log =~ /from open to paused .*from open to paused/s } 'the late renewal';
+is $command->status, 0, 'the exit status is the command\'s';
+is $t->status->{state}, 'open', 'the app is resumed once more';
+
+kill 'TERM', $forwarder;
+waitpid $forwarder, 0;
+$t->finish;
