@@ -13,6 +13,20 @@
 
 VENDORED_TREE=$TARGET/nginx-src
 VENDORED_PREFIX=$TARGET/nginx
+VENDORED_OPTIONS=(--with-cc-opt='-g -O2')
+
+# nginx_sanitize              lets nginx_vendored build an nginx of its own that finds accesses to memory that is not
+#                             there any more: with AddressSanitizer, and without nginx's pools, in which such memory hides
+nginx_sanitize() {
+    VENDORED_TREE=$TARGET/sanitized-src
+    VENDORED_PREFIX=$TARGET/sanitized
+    # nginx leaves it to its end to free what lives as long as it does: that is no leak.
+    export ASAN_OPTIONS=detect_leaks=0
+    VENDORED_OPTIONS=(
+        --with-cc-opt='-g -O1 -fno-omit-frame-pointer -fsanitize=address -DNGX_DEBUG_PALLOC=1'
+        --with-ld-opt='-fsanitize=address'
+    )
+}
 
 # Headers and tools that every nginx source needs to be configured and bindgen to read it.
 NGINX_BUILD_PACKAGES=(gcc libc6-dev make libclang-dev libpcre2-dev libssl-dev zlib1g-dev)
@@ -174,7 +188,7 @@ _vendored_folder() {
 nginx_vendored() {
     local wanted arguments=(
         --prefix="$VENDORED_PREFIX"
-        --with-cc-opt='-g -O2'
+        "${VENDORED_OPTIONS[@]}"
         --with-compat
         --with-debug
         --with-pcre-jit
