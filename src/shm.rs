@@ -152,6 +152,8 @@ impl<R: RawMutex> Zone<R> {
             addr_of_mut!((*header).ended).write(AtomicU32::new(0));
             addr_of_mut!((*header).changes).write(AtomicU64::new(0));
             addr_of_mut!((*header).serial).write(AtomicU64::new(0));
+            addr_of_mut!((*header).unsaved).write(AtomicU32::new(0));
+            addr_of_mut!((*header).agreed).write(AtomicU64::new(0));
             addr_of_mut!((*header).directory).write(Mutex::from_raw(lock, Directory::new()));
             let workers = addr_of_mut!((*header).workers).cast::<WorkerSlot>();
             for slot in 0..SLOTS {
@@ -261,6 +263,27 @@ impl<R: RawMutex> Zone<R> {
 
     pub fn set_serial(&self, serial: u64) {
         self.header.serial.store(serial, SeqCst);
+    }
+
+    /// How much has changed that the state file could not be told.
+    pub fn unsaved(&self) -> u32 {
+        self.header.unsaved.load(SeqCst)
+    }
+
+    pub fn note_unsaved(&self) {
+        self.header.unsaved.fetch_add(1, SeqCst);
+    }
+
+    /// When the zone last agreed with the state file.
+    pub fn agreed(&self) -> Moment {
+        Moment::from_micros(self.header.agreed.load(SeqCst))
+    }
+
+    /// The state file has been told of all there was at `then`, when [`Self::unsaved`] said this: so
+    /// of all there is, unless more has come since.
+    pub fn saved(&self, unsaved: u32, then: Moment) {
+        self.header.agreed.store(then.as_micros(), SeqCst);
+        let _ = self.header.unsaved.compare_exchange(unsaved, 0, SeqCst, SeqCst);
     }
 
     /// The number of the configuration that nginx runs with, counted since the zone was made.

@@ -7,6 +7,7 @@
 use strict;
 use warnings;
 
+use Fcntl qw(:flock);
 use FindBin qw($Bin);
 use Test::More;
 use Time::HiRes qw(time);
@@ -79,13 +80,13 @@ sub state_at {
 }
 
 sub reaches {
-    my ($control, $state, $what) = @_;
+    my ($control, $state, $what, $soon) = (@_, SOON);
     my ($started, $seen) = time;
     eval {
         wait_for { ($seen = state_at($control)) =~ /^$state/ } $state;
     };
     like $seen, qr/^$state/, $what;
-    cmp_ok time - $started, '<=', SOON, '... within a second';
+    cmp_ok time - $started, '<=', $soon, '... in time';
     return;
 }
 
@@ -136,6 +137,19 @@ $at_old->get('/intermission/maintenance?retry_after=9s')->response;
 reaches($at_new, 'maintenance', 'maintenance as well');
 $at_new->get('/intermission/enable?for=1h')->response;
 reaches($at_old, 'paused', 'and back');
+
+# A call that cannot be written at once is not undone by what the other one writes meanwhile.
+open my $directory, '<', $t->folder . '/state' or die "open: $!";
+flock $directory, LOCK_EX or die "flock: $!";
+$at_old->get('/intermission/disable')->response;
+close $directory;
+$at_new->get('/intermission/enable?app=other')->response;
+reaches($at_new, 'open', 'a call that was written late arrives as well', 3);
+like state_at($at_old), qr/^open/, 'and is not undone';
+is $at_old->get('/intermission/status?app=other&format=json')->response->json->{state}, 'paused',
+    'nor is the other call';
+$at_old->get("/intermission/$_")->response for 'disable?app=other', 'enable';
+reaches($at_new, 'paused', 'both agree again', 3);
 $origin->forget;
 
 # The old one's workers go, and hold on to what they hold as long as the new one says so.

@@ -95,26 +95,39 @@ impl Store {
 
     /// Begins to follow the file: what is newer there is taken up, what is newer here is written.
     pub fn begin(&self, worker: &Worker) {
-        self.change(worker, || ());
+        self.catch_up(worker);
         // SAFETY: called while the worker starts.
         if !unsafe { wake::watch(self.directory(), Some(on_directory)) } {
             self.complain("cannot be watched", &io::Error::last_os_error());
         }
     }
 
-    /// Takes up what another nginx wrote, makes a change, and writes it down.
+    /// Takes up what another nginx wrote, makes a change, and writes it down. A change that cannot
+    /// be written is newer than what the file says, until it is.
     pub fn change<T>(&self, worker: &Worker, change: impl FnOnce() -> T) -> T {
-        let (result, written) = self.locked(worker, PATIENCE, change);
+        let lock = self.lock(PATIENCE);
+        if lock.is_err() {
+            worker.zone.note_unsaved();
+        }
+        let (result, written) = self.with(lock, worker, change);
         if let Err(problem) = written {
+            worker.zone.note_unsaved();
             self.complain("cannot be written, so that a pause would not outlive nginx", &problem);
             worker.retry_at(clock::now().plus(AGAIN));
         }
         result
     }
 
+    /// Takes up what another nginx wrote, or writes down what it does not know.
+    fn catch_up(&self, worker: &Worker) {
+        if self.with(self.lock(PATIENCE), worker, || ()).1.is_err() {
+            worker.retry_at(clock::now().plus(AGAIN));
+        }
+    }
+
     /// Tries again to write a file that could not be written, without a word before it succeeds.
     pub fn retry(&self, worker: &Worker) {
-        let (_, written) = self.locked(worker, Duration::ZERO, || ());
+        let (_, written) = self.with(self.lock(Duration::ZERO), worker, || ());
         worker.retry_at(match written {
             Err(_) => clock::now().plus(AGAIN),
             Ok(()) => {
@@ -124,13 +137,12 @@ impl Store {
         });
     }
 
-    fn locked<T>(
+    fn with<T>(
         &self,
+        lock: io::Result<File>,
         worker: &Worker,
-        patience: Duration,
         change: impl FnOnce() -> T,
     ) -> (T, io::Result<()>) {
-        let lock = self.lock(patience);
         let known = match &lock {
             Ok(_) => self.take_up(worker),
             Err(_) => None,
@@ -143,7 +155,7 @@ impl Store {
     fn follow(&self, worker: &Worker) {
         let newer = |saved: &Saved| saved.serial > worker.zone.serial();
         if matches!(self.read(), Ok(Some(saved)) if newer(&saved)) {
-            self.change(worker, || ());
+            self.catch_up(worker);
         }
     }
 
@@ -170,8 +182,10 @@ impl Store {
 
     /// Writes the file anew, unless it says the same already.
     fn write_down(&self, worker: &Worker, known: Option<&Saved>) -> io::Result<()> {
+        let (now, unsaved) = (clock::now(), worker.zone.unsaved());
         let apps = snapshot(worker);
         if known.map_or(apps.is_empty(), |known| is_same(&known.apps, &apps)) {
+            worker.zone.saved(unsaved, now);
             return Ok(());
         }
         let saved = Saved { serial: worker.zone.serial() + 1, apps };
@@ -182,6 +196,7 @@ impl Store {
         file.sync_all()?;
         worker.zone.set_serial(saved.serial);
         fs::rename(&new, &self.path)?;
+        worker.zone.saved(unsaved, now);
         File::open(self.directory())?.sync_all()
     }
 
@@ -271,6 +286,9 @@ fn adopt_app(worker: &Worker, saved: &SavedApp) {
     let now = clock::now();
     let mut locked = worker.zone.lock();
     let Ok(app) = locked.find_or_create(&saved.name, usize::MAX) else { return };
+    if locked.gate(app).is_some_and(|gate| is_newer_here(worker, gate)) {
+        return;
+    }
     if saved.state == State::Releasing {
         drop(locked);
         return resume(worker, app, &saved.name, Some(saved));
@@ -289,9 +307,15 @@ fn resume(worker: &Worker, app: AppId, name: &[u8], saved: Option<&SavedApp>) {
     let survey = worker.survey(app);
     let change = worker.zone.lock().update(app, |gate| {
         let policy = saved.map_or(gate.policy, |saved| saved.policy);
-        gate.disable(clock::now(), policy, 0, &survey)
+        let resumes = !is_newer_here(worker, gate);
+        resumes.then(|| gate.disable(clock::now(), policy, 0, &survey))
     });
-    report(worker, app, name, change);
+    report(worker, app, name, change.flatten());
+}
+
+/// Whether an app's state is one that the file could not be told: it is newer than what is there.
+fn is_newer_here(worker: &Worker, gate: &Gate) -> bool {
+    worker.zone.unsaved() > 0 && gate.since > worker.zone.agreed()
 }
 
 fn report(worker: &Worker, app: AppId, name: &[u8], change: Option<Change>) {
