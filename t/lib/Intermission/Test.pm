@@ -144,6 +144,8 @@ sub configure {
 sub wrapped {
     my ($self, $http) = @_;
     my $load = join '', map {"load_module $_;\n"} module_file();
+    # A binary upgrade hands on only what nginx is told to keep.
+    $load .= "env ASAN_OPTIONS;\n" if defined $ENV{ASAN_OPTIONS};
     my $folder = $self->{folder};
     my $temp = join "\n    ",
         map {"${_}_temp_path $folder/${_}_temp;"} qw(client_body proxy fastcgi uwsgi scgi);
