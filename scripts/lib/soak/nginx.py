@@ -14,7 +14,7 @@ pid {folder}/nginx.pid;
 error_log {folder}/error.log {log};
 worker_processes {workers};
 events {{ worker_connections 8192; }}
-worker_rlimit_nofile 20000;
+worker_rlimit_nofile 18000;
 http {{
     client_body_temp_path {folder}/client_body;
     proxy_temp_path {folder}/proxy;
@@ -101,7 +101,8 @@ class Nginx:
                 children = [int(pid) for pid in file.read().split()]
         except OSError:
             return []
-        return [pid for pid in children if is_worker(pid)]
+        # Under valgrind a process cannot change its title.
+        return [pid for pid in children if self.prefix or is_worker(pid)]
 
     def reload(self):
         self.process.send_signal(signal.SIGHUP)
