@@ -101,6 +101,25 @@ EOF
     is $_->response->status, 200, 'all are answered' for @clients[ 3, 4 ], $more;
     wait_for { $t->status->{state} eq 'open' } 'the release to end';
 
+    # More than a worker lets go in one turn.
+    $origin->forget;
+    $t->enable;
+    @clients = map { $t->hold(GET => "/slow?$_") } 1 .. 200;
+    $caller = $t->call('disable', canary => 150);
+    $origin->wait_requests(150);
+    $t->status for 1 .. 5;
+    is $t->status->{in_flight}, 150, 'a large canary';
+    $origin->answer(149);
+    wait_for { $t->status->{in_flight} == 1 } 'all but one to be over';
+    ok $caller->silent, 'all of it is awaited';
+    $origin->answer;
+    is $caller->response->status, 200, 'its verdict';
+    $origin->wait_requests(200);
+    $origin->answer;
+    is scalar(grep { $_->response->status == 200 } @clients), 200, 'all are answered';
+    is_deeply [ $origin->uris ], [ map {"/slow?$_"} 1 .. 200 ], 'in order';
+    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+
     # Nobody held, and not paused at all.
     $t->enable;
     $caller = $t->call('disable', canary => 1);

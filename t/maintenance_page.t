@@ -40,6 +40,14 @@ $t->start(<<'EOF');
         location /gated-tried { error_page 503 /tries; proxy_pass http://%%ORIGIN%%; }
         location /gated-up { error_page 503 /up; proxy_pass http://%%ORIGIN%%; }
         location /gated-shop { error_page 503 /shop; proxy_pass http://%%ORIGIN%%; }
+        location /after { post_action @backend; proxy_pass http://%%ORIGIN%%; }
+        location /copied {
+            satisfy any;
+            allow all;
+            mirror /copy;
+            proxy_pass http://%%ORIGIN%%;
+        }
+        location = /copy { internal; proxy_pass http://%%ORIGIN%%; }
         location /itself { error_page 503 /itself; proxy_pass http://%%ORIGIN%%; }
         location /looped {
             recursive_error_pages on;
@@ -78,6 +86,8 @@ my %gets = (
     '/gated-tried' => [503],
     '/gated-up' => [503],
     '/gated-shop' => [503],
+    '/after' => [503],
+    '/copied' => [503],
     '/itself' => [503],
     '/looped' => [500],
     '/chain' => [503],
