@@ -1,7 +1,7 @@
 //! What nginx finds when it loads the file: two modules, and where they want to stand.
 
 use core::ffi::{c_char, c_void};
-use core::ptr;
+use core::ptr::{self, NonNull};
 
 use nginx_sys::{
     NGX_ERROR, NGX_HTTP_MODULE, NGX_LOG_EMERG, NGX_OK, NGX_RS_MODULE_SIGNATURE, nginx_version,
@@ -118,6 +118,31 @@ pub fn module() -> &'static ngx_module_t {
 pub unsafe fn context(request: *mut ngx_http_request_t) -> *mut *mut c_void {
     // SAFETY: each request has a context for every module.
     unsafe { (*request).ctx.add(module().ctx_index) }
+}
+
+/// What a pool's cleanup calls when a request ends.
+pub type Cleanup = unsafe extern "C" fn(*mut c_void);
+
+/// What stands in a request's pool for `cleanup` to end, the latest of its kind.
+///
+/// # Safety
+///
+/// `request` is a living request.
+pub unsafe fn remembered(
+    request: *const ngx_http_request_t,
+    cleanup: Cleanup,
+) -> Option<NonNull<c_void>> {
+    // SAFETY: the caller's promise; the list of the pool's cleanups is nginx's own.
+    unsafe {
+        let mut next = (*(*request).pool).cleanup;
+        while let Some(found) = next.as_ref() {
+            if found.handler.is_some_and(|handler| ptr::fn_addr_eq(handler, cleanup)) {
+                return NonNull::new(found.data);
+            }
+            next = found.next;
+        }
+        None
+    }
 }
 
 unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {

@@ -11,7 +11,7 @@ use nginx_sys::{
 };
 
 use super::boundary::guarded;
-use super::module::context;
+use super::module::{self, context};
 use super::outcome;
 use super::worker::Worker;
 use crate::gate::lane::{Count, Ticket};
@@ -172,20 +172,11 @@ impl Passage {
     /// As [`Passage::find`].
     #[cold]
     unsafe fn search<'r>(request: *mut ngx_http_request_t) -> Option<&'r Self> {
-        // SAFETY: nginx's list of cleanups; those with our handler have our data.
+        // SAFETY: the caller's promise; what has our handler is what `create` wrote.
         unsafe {
-            let mut next = (*(*request).pool).cleanup;
-            while let Some(cleanup) = next.as_ref() {
-                if cleanup
-                    .handler
-                    .is_some_and(|handler| core::ptr::fn_addr_eq(handler, end as Cleanup))
-                {
-                    context(request).write(cleanup.data);
-                    return Some(&*cleanup.data.cast::<Self>());
-                }
-                next = cleanup.next;
-            }
-            None
+            let found = module::remembered(request, end)?;
+            context(request).write(found.as_ptr());
+            Some(found.cast().as_ref())
         }
     }
 
@@ -387,8 +378,6 @@ impl Passage {
         unsafe { link.cast::<Self>().as_ref() }
     }
 }
-
-type Cleanup = unsafe extern "C" fn(*mut c_void);
 
 unsafe extern "C" fn end(passage: *mut c_void) {
     // SAFETY: nginx passes what `create` wrote.

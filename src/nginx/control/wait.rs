@@ -23,7 +23,7 @@ use crate::gate::{Gate, State};
 use crate::nginx::boundary::guarded;
 use crate::nginx::clock;
 use crate::nginx::conf::LocConf;
-use crate::nginx::module::context;
+use crate::nginx::module::remembered;
 use crate::nginx::worker::Worker;
 use crate::shm::{AppId, Entry};
 
@@ -203,7 +203,6 @@ unsafe fn suspend(waiter: Waiter) -> Option<()> {
         let place = cleanup.data.cast::<Waiter>();
         place.write(waiter);
         cleanup.handler = Some(end);
-        context(request).write(place.cast());
         worker.add_waiter(&*place);
         if (*request).discard_body() == 0 {
             (*request).read_event_handler = Some(ngx_http_test_reading);
@@ -220,9 +219,11 @@ unsafe fn suspend(waiter: Waiter) -> Option<()> {
 
 /// Called by nginx when the caller was woken, when its time is up, and for nothing.
 unsafe extern "C" fn on_write(request: *mut ngx_http_request_t) {
-    // SAFETY: nginx passes a living request, whose handler this is: its context is a waiter.
+    // SAFETY: nginx passes a living request, whose handler this is: its pool has a waiter. It is not
+    // the request's context, where passages are looked for.
     guarded((), || unsafe {
-        let Some(waiter) = (*context(request)).cast::<Waiter>().as_ref() else { return };
+        let Some(waiter) = remembered(request, end) else { return };
+        let waiter = waiter.cast::<Waiter>().as_ref();
         let Some(worker) = Worker::here() else { return };
         let write = (*(*request).connection).write;
         let late = (*write).timedout() != 0;
