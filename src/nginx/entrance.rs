@@ -166,8 +166,8 @@ unsafe fn refuse(passage: &Passage, conf: &LocConf, ending: Ending) -> ngx_int_t
             (*passage.request()).set_keepalive(0);
         }
         hold::add_retry_after(passage, conf);
+        passage.meet_again()
     }
-    passage.meet_again()
 }
 
 /// The name of the app that a request's location belongs to.

@@ -5,9 +5,9 @@
 //! write event, posted by whoever lets it go.
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_DONE, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR,
-    NGX_HTTP_PUT, NGX_HTTP_SPECIAL_RESPONSE, NGX_OK, ngx_add_timer, ngx_connection_t,
-    ngx_del_timer, ngx_event_t, ngx_handle_read_event, ngx_handle_write_event,
+    NGX_AGAIN, NGX_DECLINED, NGX_DONE, NGX_HTTP_CLIENT_CLOSED_REQUEST,
+    NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_PUT, NGX_HTTP_SPECIAL_RESPONSE, NGX_OK, ngx_add_timer,
+    ngx_connection_t, ngx_del_timer, ngx_event_t, ngx_handle_read_event, ngx_handle_write_event,
     ngx_http_block_reading, ngx_http_core_run_phases, ngx_http_finalize_request,
     ngx_http_read_client_request_body, ngx_http_request_t, ngx_http_test_reading, ngx_int_t,
     ngx_post_event, ngx_posted_events,
@@ -131,6 +131,33 @@ unsafe fn refuse(passage: &Passage, status: u16) {
         }
         ngx_http_finalize_request(request, status as ngx_int_t);
     }
+}
+
+/// What becomes of a request that comes to the gate again before it went on: its body could not be
+/// read, and nginx asks for the page of that error. One that was let go may have the page, as it is
+/// in flight; one that is held is refused, so that nothing goes to the backend for it.
+///
+/// # Safety
+///
+/// The passage is that of a living request, in a phase.
+#[cold]
+pub unsafe fn fail(passage: &Passage) -> ngx_int_t {
+    // SAFETY: the caller's promise.
+    guarded(FAILED, || unsafe {
+        stop_timer(passage.request());
+        if passage.stage() == Stage::LetGo {
+            return NGX_DECLINED as ngx_int_t;
+        }
+        if let Some(worker) = Worker::here() {
+            worker.withdraw(passage, |totals| totals.aborted += 1);
+        }
+        let status = match u16::try_from((*passage.request()).err_status) {
+            Ok(status @ 400..=599) => status,
+            _ => NGX_HTTP_INTERNAL_SERVER_ERROR as u16,
+        };
+        passage.refuse(status, Ending::Aborted, clock::now());
+        status as ngx_int_t
+    })
 }
 
 /// Tells a client that is refused when to come back, if that is known.

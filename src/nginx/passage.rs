@@ -6,14 +6,13 @@ use core::ptr::NonNull;
 use core::time::Duration;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_DECLINED, ngx_http_request_t, ngx_int_t, ngx_palloc, ngx_pool_cleanup_t,
-    ngx_queue_t,
+    NGX_DECLINED, ngx_http_request_t, ngx_int_t, ngx_palloc, ngx_pool_cleanup_t, ngx_queue_t,
 };
 
 use super::boundary::guarded;
 use super::module::{self, context};
-use super::outcome;
 use super::worker::Worker;
+use super::{hold, outcome};
 use crate::gate::lane::{Count, Ticket};
 use crate::gate::time::Moment;
 use crate::gate::trial::Outcome;
@@ -237,10 +236,15 @@ impl Passage {
     }
 
     /// What a request does that meets the gate once more.
-    pub fn meet_again(&self) -> ngx_int_t {
+    ///
+    /// # Safety
+    ///
+    /// The passage is that of a living request, in a phase.
+    pub unsafe fn meet_again(&self) -> ngx_int_t {
         match self.stage.get() {
             Stage::Arriving | Stage::Through => NGX_DECLINED as ngx_int_t,
-            Stage::Held | Stage::LetGo => NGX_AGAIN as ngx_int_t,
+            // SAFETY: the caller's promise.
+            Stage::Held | Stage::LetGo => unsafe { hold::fail(self) },
             Stage::Refused(status) => status as ngx_int_t,
         }
     }
