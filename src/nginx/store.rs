@@ -304,12 +304,16 @@ fn resume(worker: &Worker, app: AppId, name: &[u8], saved: Option<&SavedApp>) {
     if !matches!(worker.zone.state(app), State::Paused | State::Maintenance) {
         return;
     }
+    let now = clock::now();
+    let mut locked = worker.zone.lock();
+    // Under the lock: who comes to be held after the survey would be overtaken.
     let survey = worker.survey(app);
-    let change = worker.zone.lock().update(app, |gate| {
+    let change = locked.update(app, |gate| {
         let policy = saved.map_or(gate.policy, |saved| saved.policy);
         let resumes = !is_newer_here(worker, gate);
-        resumes.then(|| gate.disable(clock::now(), policy, 0, &survey))
+        resumes.then(|| gate.disable(now, policy, 0, &survey))
     });
+    drop(locked);
     report(worker, app, name, change.flatten());
 }
 
