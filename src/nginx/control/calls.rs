@@ -80,12 +80,17 @@ impl Calling<'_> {
     }
 
     pub fn disable_all(&self, asked: &Disable) -> Answer {
-        let known = self.known();
-        let released = known.iter().filter(|(name, app)| {
-            let change = self.release(*app, name, asked);
-            !matches!(change.from, State::Open | State::Releasing)
-        });
-        let line = if released.count() > 0 { Done::Disabled } else { Done::AlreadyDisabled };
+        let release_all = || {
+            let known = self.known();
+            let released = known.iter().filter(|(name, app)| {
+                let change = self.release_in_zone(*app, name, asked);
+                !matches!(change.from, State::Open | State::Releasing)
+            });
+            released.count()
+        };
+        // The state file is written once, not for each app.
+        let released = self.and_save(release_all);
+        let line = if released > 0 { Done::Disabled } else { Done::AlreadyDisabled };
         Answer { line: Some(line.line().to_owned()), ..self.status_of_all() }
     }
 
