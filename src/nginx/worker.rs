@@ -219,7 +219,7 @@ impl Worker {
         let look = if idle { Moment::NEVER } else { now.plus(self.interval.get()) };
         let at = look.min(self.due.get()).min(self.retry.get());
         let armed = self.armed.get();
-        if armed > now && armed <= at {
+        if armed <= at {
             return;
         }
         self.armed.set(at);
