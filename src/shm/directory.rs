@@ -157,7 +157,8 @@ impl<'z, R: RawMutex> Locked<'z, R> {
         let before = record.word.generation();
         record.word.renew();
         let busy = self.zone.lanes(app).any(|(_, lane)| {
-            [Count::InFlight, Count::Upgraded, Count::Held].iter().any(|count| lane.get(*count) > 0)
+            let counts = [Count::InFlight, Count::Upgraded, Count::Held, Count::Waiting];
+            counts.iter().any(|count| lane.get(*count) > 0)
         });
         if busy {
             record.word.restore(before);
