@@ -1,1 +1,588 @@
+use core::time::Duration;
 
+use proptest::prelude::*;
+
+use super::lane::{Count, Lane};
+use super::*;
+
+const START: Moment = Moment::from_micros(1_000_000);
+
+fn at(millis: u64) -> Moment {
+    START.plus(Duration::from_millis(millis))
+}
+
+/// What a worker sees when nobody is held.
+fn nobody() -> Survey {
+    Survey::default()
+}
+
+/// What a worker sees whose own requests are all that is held.
+fn somebody() -> Survey {
+    Survey { held: 3, first_anywhere: 0, ..Survey::default() }
+}
+
+fn paced(rate: u32, burst: u32, concurrency: u32) -> Policy {
+    Policy { rate, burst, concurrency, ..Policy::default() }
+}
+
+/// A gate in a state, with three tickets given out if it holds at all.
+fn gate_in(state: State) -> Gate {
+    let mut gate = Gate::default();
+    if state == State::Open {
+        return gate;
+    }
+    gate.enable(START, Moment::NEVER, Policy::default());
+    for ticket in 0..3 {
+        assert_eq!(gate.arrive(ticket as u32, 0), Arrival::Hold(ticket));
+    }
+    match state {
+        State::Releasing => gate.disable(START, Policy::default(), 0, &somebody()),
+        State::Maintenance => gate.maintenance(START, 30),
+        _ => gate.unchanged(),
+    };
+    assert_eq!(gate.state(), state);
+    gate
+}
+
+fn releasing(policy: Policy) -> Gate {
+    let mut gate = gate_in(State::Paused);
+    gate.disable(START, policy, 0, &somebody());
+    gate
+}
+
+fn trying(size: u32) -> Gate {
+    let mut gate = gate_in(State::Paused);
+    gate.disable(START, Policy::default(), size, &somebody());
+    gate
+}
+
+/// Lets requests of a canary go; returns its number.
+fn let_go(gate: &mut Gate, count: u32) -> u64 {
+    assert!(gate.take(START, count));
+    gate.trials
+}
+
+const STATES: [State; 4] = [State::Open, State::Paused, State::Releasing, State::Maintenance];
+
+#[derive(Clone, Copy, Debug)]
+enum Call {
+    Enable,
+    Disable,
+    OtherPace,
+    Canary,
+    Maintenance,
+}
+
+fn call(gate: &mut Gate, call: Call, survey: &Survey) -> Change {
+    match call {
+        Call::Enable => gate.enable(at(5), Moment::NEVER, Policy::default()),
+        Call::Disable => gate.disable(at(5), Policy::default(), 0, survey),
+        Call::OtherPace => gate.disable(at(5), paced(10, 0, 0), 0, survey),
+        Call::Canary => gate.disable(at(5), Policy::default(), 2, survey),
+        Call::Maintenance => gate.maintenance(at(5), 0),
+    }
+}
+
+#[test]
+fn every_call_in_every_state() {
+    use State::{Maintenance, Open, Paused, Releasing};
+    // From a state by a call to another: with requests held, and with none.
+    let table = [
+        (Open, Call::Enable, Paused, Paused),
+        (Open, Call::Disable, Open, Open),
+        (Open, Call::OtherPace, Open, Open),
+        (Open, Call::Canary, Open, Open),
+        (Open, Call::Maintenance, Maintenance, Maintenance),
+        (Paused, Call::Enable, Paused, Paused),
+        (Paused, Call::Disable, Releasing, Open),
+        (Paused, Call::OtherPace, Releasing, Open),
+        (Paused, Call::Canary, Releasing, Releasing),
+        (Paused, Call::Maintenance, Maintenance, Maintenance),
+        (Releasing, Call::Enable, Paused, Paused),
+        (Releasing, Call::Disable, Releasing, Releasing),
+        (Releasing, Call::OtherPace, Releasing, Open),
+        (Releasing, Call::Canary, Releasing, Releasing),
+        (Releasing, Call::Maintenance, Maintenance, Maintenance),
+        (Maintenance, Call::Enable, Paused, Paused),
+        (Maintenance, Call::Disable, Releasing, Open),
+        (Maintenance, Call::OtherPace, Releasing, Open),
+        (Maintenance, Call::Canary, Releasing, Releasing),
+        (Maintenance, Call::Maintenance, Maintenance, Maintenance),
+    ];
+    for (from, made, with_some, with_none) in table {
+        for (survey, to) in [(somebody(), with_some), (nobody(), with_none)] {
+            let mut gate = gate_in(from);
+            let before = gate.since;
+            let change = call(&mut gate, made, &survey);
+            assert_eq!((change.from, change.to), (from, to), "{made:?} while {from:?}");
+            assert_eq!((gate.state(), change.cause), (to, Cause::Call), "{made:?} while {from:?}");
+            let since = if from == to { before } else { at(5) };
+            assert_eq!(gate.since, since, "{made:?} while {from:?}");
+        }
+    }
+}
+
+#[test]
+fn every_arrival_in_every_state() {
+    for (state, below, at_most) in [
+        (State::Open, Arrival::Pass, Arrival::Pass),
+        (State::Paused, Arrival::Hold(3), Arrival::Full),
+        (State::Releasing, Arrival::Hold(3), Arrival::Full),
+        (State::Maintenance, Arrival::Maintenance, Arrival::Maintenance),
+    ] {
+        assert_eq!(gate_in(state).arrive(3, 0), below, "{state:?} without a cap");
+        assert_eq!(gate_in(state).arrive(2, 3), below, "{state:?} below the cap");
+        assert_eq!(gate_in(state).arrive(3, 3), at_most, "{state:?} at the cap");
+        assert_eq!(gate_in(state).arrive(u32::MAX, 1), at_most, "{state:?} above the cap");
+    }
+}
+
+#[test]
+fn arrivals_are_counted_by_what_becomes_of_them() {
+    let mut gate = gate_in(State::Paused);
+    gate.arrive(3, 3);
+    assert_eq!((gate.totals.held, gate.totals.rejected), (3, 1));
+    gate.maintenance(START, 0);
+    gate.arrive(0, 0);
+    assert_eq!((gate.totals.held, gate.totals.rejected), (3, 2));
+}
+
+#[test]
+fn every_turn_in_every_state() {
+    let never = Turn::Wait(Moment::NEVER);
+    let go = |below| Turn::Go { below, limit: BATCH };
+    for (state, mine, others, leaving) in [
+        (State::Open, go(NO_TICKET), go(NO_TICKET), go(NO_TICKET)),
+        (State::Paused, never, never, go(8)),
+        (State::Releasing, go(8), never, go(8)),
+        (State::Maintenance, Turn::Refuse, Turn::Refuse, Turn::Refuse),
+    ] {
+        let gate = gate_in(state);
+        let survey = Survey { first_elsewhere: 8, first_anywhere: 0, ..Survey::default() };
+        assert_eq!(gate.turn(START, 7, false, &survey), mine, "{state:?}");
+        assert_eq!(gate.turn(START, 9, false, &survey), others, "{state:?} behind others");
+        assert_eq!(gate.turn(START, 7, true, &survey), leaving, "{state:?} in a worker that ends");
+        for leaving in [false, true] {
+            let turn = gate.turn(START, NO_TICKET, leaving, &survey);
+            assert_eq!(turn, never, "{state:?} with nothing to release");
+        }
+    }
+    let behind = Survey { first_elsewhere: 8, ..somebody() };
+    assert_eq!(gate_in(State::Paused).turn(START, 9, true, &behind), never);
+}
+
+#[test]
+fn tickets_are_never_given_twice() {
+    let mut gate = gate_in(State::Paused);
+    for made in [Call::Enable, Call::Disable, Call::Maintenance, Call::Enable] {
+        call(&mut gate, made, &somebody());
+    }
+    assert_eq!(gate.arrive(3, 0), Arrival::Hold(3));
+}
+
+#[test]
+fn a_deadline_resumes_and_not_before() {
+    let mut gate = Gate::default();
+    gate.enable(START, at(100), paced(10, 0, 0));
+    assert_eq!(gate.due(), at(100));
+    assert_eq!(gate.settle(at(99), &somebody()), None);
+    let change = gate.settle(at(100), &somebody()).expect("it is due");
+    assert_eq!((change.to, change.cause), (State::Releasing, Cause::Deadline));
+    assert_eq!((gate.policy.rate, gate.deadline), (10, Moment::NEVER));
+    assert_eq!(gate.due(), at(100).plus(gate.policy.timeout()));
+}
+
+#[test]
+fn a_deadline_opens_at_once_where_nobody_is_held() {
+    let mut gate = Gate::default();
+    gate.enable(START, at(100), Policy::default());
+    let change = gate.settle(at(5000), &nobody()).expect("it is due");
+    assert_eq!((change.to, change.cause), (State::Open, Cause::Deadline));
+    assert_eq!(gate.settle(at(6000), &nobody()), None, "it resumes once");
+}
+
+#[test]
+fn every_further_call_moves_or_ends_the_deadline() {
+    for (made, deadline) in [
+        (Call::Enable, Moment::NEVER),
+        (Call::Disable, Moment::NEVER),
+        (Call::Canary, Moment::NEVER),
+        (Call::Maintenance, Moment::NEVER),
+    ] {
+        let mut gate = Gate::default();
+        gate.enable(START, at(100), Policy::default());
+        call(&mut gate, made, &somebody());
+        assert_eq!(gate.deadline, deadline, "{made:?}");
+    }
+    let mut gate = Gate::default();
+    gate.enable(START, at(100), Policy::default());
+    gate.enable(at(50), at(300), Policy::default());
+    assert_eq!(gate.settle(at(200), &somebody()), None);
+    assert_eq!((gate.since, gate.pauses), (START, 1), "the pause is the same");
+}
+
+#[test]
+fn a_pause_of_an_endless_time_has_no_deadline() {
+    let mut gate = Gate::default();
+    gate.enable(START, START.plus(Duration::MAX), Policy::default());
+    assert!(gate.due().is_never());
+    assert_eq!(gate.settle(Moment::from_micros(u64::MAX - 1), &nobody()), None);
+}
+
+#[test]
+fn pauses_are_told_apart() {
+    let mut gate = gate_in(State::Paused);
+    assert_eq!(gate.pauses, 1);
+    gate.enable(START, Moment::NEVER, Policy::default());
+    assert_eq!(gate.pauses, 1, "a pause that is repeated");
+    gate.disable(START, Policy::default(), 0, &somebody());
+    gate.enable(START, Moment::NEVER, Policy::default());
+    assert_eq!(gate.pauses, 2, "a pause in the middle of a release");
+    gate.maintenance(START, 0);
+    gate.enable(START, Moment::NEVER, Policy::default());
+    assert_eq!(gate.pauses, 3, "a pause after maintenance");
+}
+
+#[test]
+fn maintenance_keeps_its_own_time_to_come_back() {
+    let mut gate = gate_in(State::Maintenance);
+    assert_eq!(gate.retry_after, 30);
+    gate.maintenance(START, 0);
+    assert_eq!(gate.retry_after, 0);
+}
+
+#[test]
+fn a_release_ends_when_nobody_is_held() {
+    let mut gate = gate_in(State::Releasing);
+    assert_eq!(gate.settle(at(10), &somebody()), None);
+    let change = gate.settle(at(20), &nobody()).expect("it is over");
+    assert_eq!((change.to, change.cause, gate.since), (State::Open, Cause::Released, at(20)));
+}
+
+#[test]
+fn a_release_that_takes_too_long_loses_its_limits_and_keeps_its_order() {
+    let mut gate = releasing(Policy { timeout_ms: 100, ..paced(1, 1, 1) });
+    let survey = Survey { released: 1, first_elsewhere: 5, ..somebody() };
+    assert_eq!(gate.turn(at(99), 0, false, &survey), Turn::Wait(Moment::NEVER));
+    assert_eq!(gate.settle(at(99), &survey), None);
+    let change = gate.settle(at(100), &survey).expect("it is due");
+    assert_eq!((change.from, change.to), (State::Releasing, State::Releasing));
+    assert_eq!(change.cause, Cause::ReleaseTimeout);
+    assert_eq!(gate.turn(at(100), 0, false, &survey), Turn::Go { below: 5, limit: BATCH });
+    assert_eq!(gate.turn(at(100), 9, false, &survey), Turn::Wait(Moment::NEVER));
+    assert_eq!(gate.settle(at(1000), &survey), None, "it is said once");
+    assert_eq!(gate.policy.timeout_ms, 100);
+}
+
+#[test]
+fn the_longest_release_timeout_never_comes() {
+    let gate = releasing(Policy { timeout_ms: u64::MAX, ..Policy::default() });
+    assert!(gate.due().is_never());
+}
+
+#[test]
+fn concurrency_leaves_only_the_places_that_are_free() {
+    let gate = releasing(paced(0, 0, 10));
+    for (released, turn) in [
+        (0, Turn::Go { below: NO_TICKET, limit: 10 }),
+        (9, Turn::Go { below: NO_TICKET, limit: 1 }),
+        (10, Turn::Wait(Moment::NEVER)),
+        (u32::MAX, Turn::Wait(Moment::NEVER)),
+    ] {
+        let survey = Survey { released, ..somebody() };
+        assert_eq!(gate.turn(START, 0, false, &survey), turn, "{released} in flight");
+    }
+    assert!(gate.counts_ends());
+    assert!(!releasing(paced(10, 0, 0)).counts_ends());
+    assert!(!gate_in(State::Paused).counts_ends());
+}
+
+#[test]
+fn rate_and_concurrency_hold_together() {
+    let mut gate = releasing(paced(1000, 4, 3));
+    let limits = |turn| match turn {
+        Turn::Go { limit, .. } => limit,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(limits(gate.turn(at(3), 0, false, &somebody())), 3);
+    gate.take(at(3), 3);
+    let free = Survey { released: 1, ..somebody() };
+    assert_eq!(limits(gate.turn(at(3), 0, false, &free)), 1, "one of the burst is left");
+    gate.take(at(3), 1);
+    assert_eq!(gate.turn(at(3), 0, false, &free), Turn::Wait(at(4)));
+    let full = Survey { released: 3, ..somebody() };
+    assert_eq!(gate.turn(at(3), 0, false, &full), Turn::Wait(Moment::NEVER), "an end will tell");
+}
+
+#[test]
+fn a_repeated_disable_does_not_start_the_pace_anew() {
+    let policy = paced(10, 1, 0);
+    let mut gate = releasing(policy);
+    gate.take(START, 1);
+    gate.disable(at(1), policy, 0, &somebody());
+    assert_eq!(gate.turn(at(1), 0, false, &somebody()), Turn::Wait(at(100)));
+    assert_eq!(gate.due(), START.plus(policy.timeout()));
+}
+
+#[test]
+fn only_a_release_is_paced() {
+    for state in [State::Open, State::Paused, State::Maintenance] {
+        assert!(!gate_in(state).take(START, 5), "{state:?}");
+    }
+}
+
+#[test]
+fn a_canary_goes_alone() {
+    let mut gate = trying(2);
+    assert_eq!(gate.turn(START, 0, false, &somebody()), Turn::Go { below: NO_TICKET, limit: 2 });
+    assert!(gate.take(START, 2));
+    assert_eq!(gate.turn(START, 2, false, &somebody()), Turn::Wait(Moment::NEVER));
+    assert!(gate.counts_ends());
+}
+
+fn under_way(trial: u32) -> Survey {
+    Survey { trial, in_flight: trial, ..somebody() }
+}
+
+#[test]
+fn a_canary_that_comes_back_releases_the_rest_at_the_pace_that_was_asked_for() {
+    let mut gate = gate_in(State::Paused);
+    gate.disable(START, paced(10, 1, 0), 2, &somebody());
+    let number = let_go(&mut gate, 2);
+    gate.trial_ended(number, Outcome::Good);
+    assert_eq!(gate.settle(at(5), &under_way(1)), None);
+    gate.trial_ended(number, Outcome::Good);
+    let change = gate.settle(at(9), &under_way(0)).expect("it is judged");
+    assert_eq!((change.to, change.cause), (State::Releasing, Cause::CanaryPassed));
+    assert_eq!((gate.judged, gate.last_trial.is_good()), (1, true));
+    assert_eq!(gate.due(), at(9).plus(gate.policy.timeout()), "the rest has its own time");
+    assert_eq!(gate.turn(at(9), 2, false, &somebody()), Turn::Go { below: NO_TICKET, limit: 1 });
+}
+
+#[test]
+fn a_canary_that_was_all_there_was_opens() {
+    let mut gate = trying(1);
+    let number = let_go(&mut gate, 1);
+    gate.trial_ended(number, Outcome::Good);
+    let change = gate.settle(at(9), &nobody()).expect("it is judged");
+    assert_eq!((change.to, change.cause), (State::Open, Cause::CanaryPassed));
+}
+
+#[test]
+fn a_canary_that_fails_pauses_again_without_a_deadline() {
+    let mut gate = trying(3);
+    let number = let_go(&mut gate, 2);
+    gate.trial_ended(number, Outcome::Failed(502));
+    assert_eq!(gate.turn(START, 2, false, &under_way(1)), Turn::Wait(Moment::NEVER));
+    assert_eq!(gate.settle(at(5), &under_way(1)), None, "the other one is awaited");
+    gate.trial_ended(number, Outcome::Good);
+    let change = gate.settle(at(9), &under_way(0)).expect("it is judged");
+    assert_eq!((change.to, change.cause), (State::Paused, Cause::CanaryFailed));
+    assert_eq!((gate.judged, gate.last_trial.failed, gate.last_trial.status), (1, 1, 502));
+    assert!(gate.deadline.is_never() && gate.trial().is_none());
+    assert_eq!(gate.pauses, 2, "a drain that waited for the pause before has ended");
+}
+
+#[test]
+fn a_canary_whose_client_left_is_replaced() {
+    let mut gate = trying(1);
+    let number = let_go(&mut gate, 1);
+    gate.trial_ended(number, Outcome::Void);
+    assert_eq!(gate.settle(at(1), &somebody()), None);
+    assert_eq!(gate.turn(at(1), 1, false, &somebody()), Turn::Go { below: NO_TICKET, limit: 1 });
+}
+
+#[test]
+fn a_canary_without_enough_requests_is_judged_by_those_there_were() {
+    let too_few = |outcome: Option<Outcome>, survey: Survey| {
+        let mut gate = trying(5);
+        let number = let_go(&mut gate, 1);
+        if let Some(outcome) = outcome {
+            gate.trial_ended(number, outcome);
+        }
+        assert_eq!(gate.settle(at(59_999), &under_way(1)), None);
+        let change = gate.settle(at(60_000), &survey).expect("its time is up");
+        assert_eq!(gate.last_trial.is_good(), change.cause == Cause::CanaryPassed);
+        change.cause
+    };
+    assert_eq!(too_few(Some(Outcome::Good), somebody()), Cause::CanaryPassed);
+    assert_eq!(too_few(Some(Outcome::Void), nobody()), Cause::CanaryPassed);
+    assert_eq!(too_few(None, under_way(1)), Cause::CanaryFailed, "one is still under way");
+    assert_eq!(too_few(None, under_way(0)), Cause::CanaryFailed, "one was lost with its worker");
+}
+
+#[test]
+fn a_canary_says_nothing_about_the_next() {
+    for outcome in [Outcome::Good, Outcome::Failed(500), Outcome::Void] {
+        let mut gate = trying(2);
+        let first = let_go(&mut gate, 2);
+        gate.enable(at(1), Moment::NEVER, Policy::default());
+        gate.trial_ended(first, outcome);
+        gate.disable(at(2), Policy::default(), 1, &somebody());
+        let second = let_go(&mut gate, 1);
+        assert_ne!(first, second);
+        gate.trial_ended(first, outcome);
+        assert_eq!(gate.settle(at(3), &under_way(1)), None, "{outcome:?}");
+        let turn = gate.turn(at(3), 3, false, &under_way(1));
+        assert_eq!(turn, Turn::Wait(Moment::NEVER), "{outcome:?} of the first leaves no place");
+        gate.trial_ended(second, Outcome::Good);
+        let change = gate.settle(at(4), &under_way(0)).expect("it is judged");
+        assert_eq!(change.cause, Cause::CanaryPassed, "{outcome:?} of the first");
+    }
+}
+
+#[test]
+fn another_call_ends_a_canary_without_a_verdict() {
+    for made in [Call::Enable, Call::Disable, Call::OtherPace, Call::Maintenance] {
+        let mut gate = trying(2);
+        gate.take(START, 2);
+        call(&mut gate, made, &somebody());
+        assert!(gate.trial().is_none(), "{made:?}");
+        assert_eq!((gate.trials, gate.judged), (1, 0), "{made:?}");
+    }
+}
+
+#[test]
+fn states_survive_their_bits() {
+    for state in STATES {
+        assert_eq!(State::from_bits(state as u8), state);
+    }
+    assert_eq!(State::from_bits(200), State::Open);
+}
+
+#[test]
+fn moments_stop_at_the_end_of_time() {
+    let last = Moment::from_micros(u64::MAX - 1);
+    assert!(last.plus(Duration::from_secs(1)).is_never());
+    assert!(Moment::NEVER.plus(Duration::from_micros(1)).is_never());
+    assert_eq!(START.since(last), Duration::ZERO);
+    assert_eq!(Moment::NEVER.since(Moment::default()), Duration::from_micros(u64::MAX));
+    assert_eq!(time::micros(Duration::MAX), u64::MAX);
+}
+
+#[test]
+fn a_survey_adds_up_and_stops_at_the_largest_number() {
+    let lane = Lane::default();
+    assert_eq!((lane.head(), lane.head_since()), (NO_TICKET, Moment::NEVER));
+    lane.publish_head(7, at(1));
+    let counts = [
+        Count::Held,
+        Count::InFlight,
+        Count::Upgraded,
+        Count::Released,
+        Count::Trial,
+        Count::Waiting,
+    ];
+    for (index, count) in counts.into_iter().enumerate() {
+        (0..=index).for_each(|_| lane.add(count));
+    }
+    let mut survey = Survey { held: u32::MAX, first_anywhere: 9, ..Survey::default() };
+    survey.count(&lane);
+    assert_eq!((survey.first_anywhere, survey.first_elsewhere), (7, NO_TICKET));
+    assert_eq!((survey.in_flight, survey.upgraded), (2, 3));
+    assert_eq!((survey.released, survey.trial), (4, 5));
+    assert_eq!((survey.held, survey.oldest), (u32::MAX, at(1)));
+    survey.queue(&lane);
+    assert_eq!(survey.first_elsewhere, 7);
+    lane.clear();
+    assert_eq!(lane.head(), NO_TICKET);
+    assert!(counts.iter().all(|count| lane.get(*count) == 0));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Call(u8),
+    Enable(u64, Policy),
+    Disable(Policy, u32),
+    Settle,
+    Arrive(u32, u32),
+    Take(u32),
+    End(u8),
+    Wait(u64),
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let limit = || prop_oneof![Just(0), 1..100u32, Just(u32::MAX)];
+    let timeout = prop_oneof![0..1000u64, Just(u64::MAX)];
+    (limit(), limit(), limit(), timeout).prop_map(|(rate, burst, concurrency, timeout_ms)| Policy {
+        rate,
+        burst,
+        concurrency,
+        timeout_ms,
+    })
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        any::<u8>().prop_map(Step::Call),
+        (any::<u64>(), any_policy()).prop_map(|(at, policy)| Step::Enable(at, policy)),
+        (any_policy(), 0..5u32).prop_map(|(policy, size)| Step::Disable(policy, size)),
+        Just(Step::Settle),
+        (any::<u32>(), any::<u32>()).prop_map(|(held, most)| Step::Arrive(held, most)),
+        (0..100u32).prop_map(Step::Take),
+        any::<u8>().prop_map(Step::End),
+        prop_oneof![0..5000u64, any::<u64>()].prop_map(Step::Wait),
+    ]
+}
+
+fn any_survey() -> impl Strategy<Value = Survey> {
+    let count = || prop_oneof![0..5u32, any::<u32>()];
+    let ticket = || prop_oneof![0..5u64, Just(NO_TICKET)];
+    (count(), count(), count(), ticket(), ticket()).prop_map(
+        |(held, released, trial, here, there)| {
+            let first_anywhere = here.min(there);
+            Survey {
+                held,
+                released,
+                trial,
+                first_elsewhere: there,
+                first_anywhere,
+                ..Survey::default()
+            }
+        },
+    )
+}
+
+fn take_step(gate: &mut Gate, step: &Step, now: &mut Moment, survey: &Survey) {
+    match step {
+        Step::Call(0) => drop(gate.maintenance(*now, u64::MAX)),
+        Step::Call(_) => drop(gate.enable(*now, Moment::NEVER, Policy::default())),
+        Step::Enable(deadline, policy) => {
+            gate.enable(*now, Moment::from_micros(*deadline), *policy);
+        }
+        Step::Disable(policy, size) => drop(gate.disable(*now, *policy, *size, survey)),
+        Step::Settle => drop(gate.settle(*now, survey)),
+        Step::Arrive(held, most) => drop(gate.arrive(*held, *most)),
+        Step::Take(most) => {
+            if let Turn::Go { limit, .. } = gate.turn(*now, 0, false, survey) {
+                gate.take(*now, limit.min(*most));
+            }
+        }
+        Step::End(0) => gate.trial_ended(gate.trials, Outcome::Void),
+        Step::End(1) => gate.trial_ended(gate.trials, Outcome::Failed(503)),
+        Step::End(_) => gate.trial_ended(gate.trials, Outcome::Good),
+        Step::Wait(micros) => *now = now.plus(Duration::from_micros(*micros)),
+    }
+}
+
+proptest! {
+    /// Whatever comes in whatever order, at whatever time: nothing overflows, and what the gate
+    /// says of itself fits.
+    #[test]
+    fn no_order_of_steps_is_too_strange(
+        steps in proptest::collection::vec((any_step(), any_survey()), 0..60),
+        start in prop_oneof![Just(0), any::<u64>()],
+    ) {
+        let (mut gate, mut now) = (Gate::default(), Moment::from_micros(start));
+        for (step, survey) in &steps {
+            take_step(&mut gate, step, &mut now, survey);
+            prop_assert!(gate.trial().is_none() || gate.state() == State::Releasing);
+            prop_assert!(gate.deadline.is_never() || gate.state() == State::Paused);
+            prop_assert!(gate.judged <= gate.trials);
+            if let Turn::Go { limit, .. } = gate.turn(now, 0, false, survey) {
+                prop_assert!((1..=BATCH).contains(&limit));
+                prop_assert!(matches!(gate.state(), State::Open | State::Releasing));
+            }
+        }
+    }
+}
