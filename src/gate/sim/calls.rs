@@ -1,0 +1,204 @@
+//! Control calls: `nginx/control/calls.rs` and `wait.rs` without nginx.
+
+use std::time::Duration;
+
+use super::task::pause;
+use super::worker::Worker;
+use super::world::World;
+use crate::gate::lane::Count;
+use crate::gate::policy::Policy;
+use crate::gate::time::Moment;
+use crate::gate::{Change, Gate, State};
+use crate::shm::{AppId, Entry};
+
+#[derive(Clone, Debug)]
+pub enum Call {
+    Status(usize),
+    Enable {
+        app: usize,
+        lasts: Option<Duration>,
+        drain: Option<Duration>,
+        keep: bool,
+        policy: Policy,
+    },
+    Disable {
+        app: usize,
+        policy: Policy,
+        canary: u32,
+    },
+    Maintenance {
+        app: usize,
+    },
+}
+
+/// A caller that waits for its answer.
+#[derive(Clone, Copy)]
+pub struct Waiter {
+    pub until: Moment,
+    pub name: usize,
+    pub awaited: Awaited,
+    entry: Entry,
+    policy: Policy,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Awaited {
+    Quiet { pause: u64, keep: bool },
+    Verdict { trial: u64 },
+}
+
+impl Worker {
+    pub async fn on_call(&self, call: Call) {
+        match call {
+            Call::Status(name) => {
+                let app = self.world.zone.lock().find(World::name(name).as_bytes());
+                if let Some(app) = app {
+                    self.attend(app).await;
+                }
+            }
+            Call::Enable { app, lasts, drain, keep, policy } => {
+                self.enable(app, lasts, drain.map(|drain| (drain, keep)), policy).await;
+            }
+            Call::Disable { app, policy, canary } => self.disable(app, policy, canary).await,
+            Call::Maintenance { app } => {
+                let now = self.world.now();
+                self.change_or_make(app, |gate| {
+                    self.world.ledger.borrow_mut().maintenance(app);
+                    gate.maintenance(now, 0)
+                })
+                .await;
+            }
+        }
+    }
+
+    async fn enable(
+        &self,
+        name: usize,
+        lasts: Option<Duration>,
+        drain: Option<(Duration, bool)>,
+        policy: Policy,
+    ) {
+        let now = self.world.now();
+        pause().await;
+        let deadline = lasts.map_or(Moment::NEVER, |lasts| now.plus(lasts));
+        let app = self.change_or_make(name, |gate| {
+            self.world.ledger.borrow_mut().enable(name, deadline, policy);
+            gate.enable(now, deadline, policy)
+        });
+        let (Some(app), Some((limit, keep))) = (app.await, drain) else { return };
+        let pause = self.world.zone.lock().gate(app).map_or(0, |gate| gate.pauses);
+        self.wait(app, name, Awaited::Quiet { pause, keep }, Some(limit), policy).await;
+    }
+
+    async fn disable(&self, name: usize, policy: Policy, canary: u32) {
+        let Some(app) = self.world.zone.lock().find(World::name(name).as_bytes()) else { return };
+        pause().await;
+        let change = self.release_app(app, policy, canary).await;
+        if change.from != State::Open && canary > 0 {
+            let trial = self.world.zone.lock().gate(app).map_or(0, |gate| gate.trials);
+            self.wait(app, name, Awaited::Verdict { trial }, None, policy).await;
+        }
+    }
+
+    async fn change_or_make(
+        &self,
+        name: usize,
+        action: impl FnOnce(&mut Gate) -> Change,
+    ) -> Option<AppId> {
+        let app = {
+            let mut locked = self.world.zone.lock();
+            let app = self.find_or_create(&mut locked, name, usize::MAX)?;
+            locked.entry(app, self.slot).ok()?;
+            locked.update(app, action);
+            app
+        };
+        pause().await;
+        self.notify();
+        Some(app)
+    }
+
+    async fn release_app(&self, app: AppId, policy: Policy, canary: u32) -> Change {
+        let now = self.world.now();
+        pause().await;
+        let change = {
+            let mut locked = self.world.zone.lock();
+            let survey = self.survey(app);
+            let name = World::app_named(locked.name(app));
+            let change = locked.update(app, |gate| gate.disable(now, policy, canary, &survey));
+            let change = change.expect("the app is there");
+            self.world.ledger.borrow_mut().disable(name, &change, now, policy, canary);
+            change
+        };
+        pause().await;
+        self.notify();
+        change
+    }
+
+    async fn wait(
+        &self,
+        app: AppId,
+        name: usize,
+        awaited: Awaited,
+        limit: Option<Duration>,
+        policy: Policy,
+    ) {
+        let Ok(entry) = self.world.zone.lock().entry(app, self.slot) else { return };
+        let until = limit.map_or(Moment::NEVER, |limit| self.world.now().plus(limit));
+        let waiter = Waiter { until, name, awaited, entry, policy };
+        entry.lane.add(Count::Waiting);
+        if self.answers(&waiter).await {
+            entry.lane.sub(Count::Waiting);
+            return;
+        }
+        self.waiters.borrow_mut().insert(self.world.new_id(), waiter);
+        self.arm(self.world.now());
+    }
+
+    pub async fn on_waiter(&self, id: u64) {
+        let waiter = self.waiters.borrow().get(&id).copied();
+        let Some(waiter) = waiter else { return };
+        let late = waiter.until <= self.world.now();
+        if !self.answers(&waiter).await {
+            if !late {
+                return;
+            }
+            if let Awaited::Quiet { keep: false, .. } = waiter.awaited {
+                self.release_app(waiter.entry.app(), waiter.policy, 0).await;
+            }
+        }
+        self.waiters.borrow_mut().remove(&id);
+        waiter.entry.lane.sub(Count::Waiting);
+    }
+
+    /// Whether what the caller waits for has come, or can come no more.
+    async fn answers(&self, waiter: &Waiter) -> bool {
+        let app = waiter.entry.app();
+        self.attend(app).await;
+        let gate = self.world.zone.lock().gate(app).cloned().expect("the app is there");
+        match waiter.awaited {
+            Awaited::Quiet { pause: number, .. } => {
+                pause().await;
+                self.is_quiet(waiter, &gate, number)
+            }
+            Awaited::Verdict { trial } => {
+                let judged = trial > 0 && gate.judged == trial;
+                if judged {
+                    let good = gate.last_trial.is_good();
+                    self.world.ledger.borrow().tell_verdict(waiter.name, trial, good);
+                }
+                judged || gate.trials != trial || gate.trial().is_none()
+            }
+        }
+    }
+
+    fn is_quiet(&self, waiter: &Waiter, gate: &Gate, pause: u64) -> bool {
+        if gate.state() != State::Paused || gate.pauses != pause {
+            return true;
+        }
+        let quiet = self.survey(waiter.entry.app()).in_flight == 0;
+        if quiet {
+            self.world.ledger.borrow().tell_quiet(waiter.name);
+        }
+        quiet
+    }
+}

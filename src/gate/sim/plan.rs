@@ -1,0 +1,87 @@
+//! What may happen in one run: each has some kinds of moves and lacks others, so that rare ones
+//! are not drowned by the frequent.
+
+use std::time::Duration;
+
+use super::rng::Rng;
+use crate::gate::policy::Policy;
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub moves: u64,
+    pub workers: usize,
+    /// The first process slot that is used: others than the lowest need more lanes.
+    pub first_slot: usize,
+    /// `intermission_interval` where the requests come in, in milliseconds.
+    pub intervals: [u64; 2],
+    /// Apps that are paused and resumed.
+    pub apps: usize,
+    /// Requests come with names of apps that nobody ever paused.
+    pub made_up_names: bool,
+    /// How many requests come at once at most.
+    pub crowd: u64,
+    pub max_held: u32,
+    pub timeouts: bool,
+    pub uploads: bool,
+    pub bypasses: bool,
+    pub rates: bool,
+    pub concurrency: bool,
+    pub canaries: bool,
+    pub deadlines: bool,
+    pub drains: bool,
+    pub maintenance: bool,
+    pub reloads: bool,
+    /// In the end all workers are told to quit.
+    pub quits: bool,
+    /// In the end the backend answers nothing any more.
+    pub hangs: bool,
+    pub crashes: bool,
+    pub stops: bool,
+    pub lost_rings: bool,
+}
+
+impl Plan {
+    /// Faults happen in a `rough` run.
+    pub fn new(rng: &Rng, rough: bool) -> Self {
+        Self {
+            moves: 200 + rng.below(600),
+            workers: 1 + rng.index(4),
+            first_slot: rng.one_of(&[0, 0, 0, 13]),
+            intervals: [250, rng.one_of(&[20, 250, 250, 2000])],
+            apps: 1 + rng.index(2),
+            made_up_names: rng.chance(30),
+            crowd: rng.one_of(&[4, 4, 10, 90]),
+            max_held: rng.one_of(&[0, 0, 0, 1, 7]),
+            timeouts: rng.chance(40),
+            uploads: rng.chance(30),
+            bypasses: rng.chance(30),
+            rates: rng.chance(40),
+            concurrency: rng.chance(40),
+            canaries: rng.chance(40),
+            deadlines: rng.chance(40),
+            drains: rng.chance(40),
+            maintenance: rng.chance(30),
+            reloads: rng.chance(25),
+            quits: rng.chance(15),
+            hangs: rng.chance(25),
+            crashes: rough && rng.chance(60),
+            stops: rough && rng.chance(60),
+            lost_rings: rough && rng.chance(40),
+        }
+    }
+
+    pub fn longest_interval(&self) -> Duration {
+        Duration::from_millis(self.intervals[0].max(self.intervals[1]))
+    }
+
+    pub fn policy(&self, rng: &Rng) -> Policy {
+        let rate = if self.rates { rng.one_of(&[0, 50, 700, 3000, 100_000]) } else { 0 };
+        let least = Policy::least_burst(rate);
+        Policy {
+            rate,
+            burst: if rate > 0 { rng.one_of(&[0, least, least + 3, 1000]) } else { 0 },
+            concurrency: if self.concurrency { rng.one_of(&[0, 1, 2, 5]) } else { 0 },
+            timeout_ms: rng.one_of(&[30, 400, 5000]),
+        }
+    }
+}
