@@ -88,7 +88,7 @@ wait_for { $primary->ask('SELECT count(*) FROM orders') > $before + RATE / 2 } '
 
 my $switched = switch_over();
 is $switched->status, 0, 'with a replica: done' or diag $switched->said;
-like $switched->said, qr/the replica is the primary\n.* resumed, [1-9]\d* requests held/s, 'and told';
+like $switched->said, qr/is the primary\n.* resumed, [1-9]\d* requests held/s, 'and told';
 ok !$primary->is_up, 'the old primary is down';
 is $replica->ask('SELECT pg_is_in_recovery()'), 'f', 'the replica is the primary';
 

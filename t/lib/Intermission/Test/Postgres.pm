@@ -35,7 +35,8 @@ sub new {
         chown $uid, $gid, $folder;
     }
     chmod 0700, $folder;
-    return bless { folder => "$folder/data", log => "$folder/log", port => $t->port($name) }, $class;
+    my %self = (folder => "$folder/data", log => "$folder/log", port => $t->port($name));
+    return bless \%self, $class;
 }
 
 sub port { $_[0]{port} }
@@ -51,7 +52,8 @@ sub create {
 sub follow {
     my ($self, $primary) = @_;
     $self->program('pg_basebackup', '--no-sync', '--checkpoint=fast', '--write-recovery-conf',
-        '--create-slot', '--slot=replica', "--dbname=${\ $primary->where}", "--pgdata=$self->{folder}");
+        '--create-slot', '--slot=replica', "--dbname=${\ $primary->where}",
+        "--pgdata=$self->{folder}");
     return $self->begin;
 }
 
@@ -67,8 +69,8 @@ sub begin {
 
 sub start_command {
     my ($self) = @_;
-    my $options = "-p $self->{port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off";
-    return $self->pg_ctl("start -w -l $self->{log} -o '$options'");
+    my $options = "-p $self->{port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=";
+    return $self->pg_ctl("start -w -l $self->{log} -o '$options -c fsync=off'");
 }
 
 sub stop_command { $_[0]->pg_ctl('stop -w -m fast') }
