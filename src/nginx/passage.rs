@@ -6,7 +6,8 @@ use core::ptr::NonNull;
 use core::time::Duration;
 
 use nginx_sys::{
-    NGX_DECLINED, ngx_http_request_t, ngx_int_t, ngx_palloc, ngx_pool_cleanup_t, ngx_queue_t,
+    NGX_DECLINED, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_http_request_t, ngx_int_t, ngx_palloc,
+    ngx_pool_cleanup_t, ngx_queue_t,
 };
 
 use super::boundary::guarded;
@@ -242,7 +243,9 @@ impl Passage {
     /// The passage is that of a living request, in a phase.
     pub unsafe fn meet_again(&self) -> ngx_int_t {
         match self.stage.get() {
-            Stage::Arriving | Stage::Through => NGX_DECLINED as ngx_int_t,
+            Stage::Through => NGX_DECLINED as ngx_int_t,
+            // Its arrival failed, so nobody has decided about it.
+            Stage::Arriving => NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t,
             // SAFETY: the caller's promise.
             Stage::Held | Stage::LetGo => unsafe { hold::fail(self) },
             Stage::Refused(status) => status as ngx_int_t,
