@@ -48,8 +48,9 @@ sub deploy {
     my %environment = (PATH => "$folder/bin:$scripts:$ENV{PATH}", HOME => $folder, %$environment);
     my $run = Intermission::Test::Command->start(
         $t, \%environment, 'sh', '-c' => "cd $folder; $command 2>&1");
-    my $states = Intermission::Test::Server::slurp("$folder/states") =~ s/\n(?=.)/ /gr;
-    return ($run->status, $states =~ s/\n//r, $run);
+    my $status = $run->status;
+    my @states = split /\n/, Intermission::Test::Server::slurp("$folder/states");
+    return ($status, "@states", $run);
 }
 
 sub deploys {
