@@ -64,6 +64,9 @@ unsafe fn reply(request: *mut ngx_http_request_t) -> Result<Reply, Answer> {
         let args =
             Args::parse(call, headers::bytes(&(*request).args)).map_err(Answer::bad_request)?;
         check_format(&args)?;
+        if request != (*request).main {
+            check_subrequest(&args)?;
+        }
         answer_call(&Calling { request, worker, conf }, call, &args)
     }
 }
@@ -111,6 +114,16 @@ fn check_format(args: &Args<'_>) -> Result<(), Answer> {
             "argument \"format\" is \"{}\": expected json or text",
             shown(other)
         ))),
+    }
+}
+
+/// A subrequest (of `mirror`, say) cannot wait: the connection's events are those of another request.
+fn check_subrequest(args: &Args<'_>) -> Result<(), Answer> {
+    match ["drain", "canary"].into_iter().find(|name| args.get(name).is_some()) {
+        None => Ok(()),
+        Some(name) => {
+            Err(Answer::bad_request(format!("argument \"{name}\" waits, which no subrequest can")))
+        }
     }
 }
 
