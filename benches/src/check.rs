@@ -2,7 +2,7 @@
 
 use crate::figure::Figure;
 use crate::stats::Series;
-use crate::table::spread;
+use crate::table::{share, spread};
 
 /// Below this share of a change nothing is said, however steady the figures are.
 const TOLERANCE: f64 = 0.02;
@@ -20,7 +20,7 @@ fn worse(recorded: &[Figure], now: &Figure) -> Option<String> {
     if !beyond_noise(&then.yardstick(), &now.yardstick(), now.rising()) {
         return None;
     }
-    let show = |series: &Series| spread(series, |value| format!("{value:.3}"));
+    let show = |series: &Series| spread(series, share);
     let (was, is) = (show(&then.yardstick()), show(&now.yardstick()));
     let missed = if now.reached() == Some(false) { ", and misses its goal" } else { "" };
     Some(format!("{}, {}: was {was}, is {is}{missed}", now.section, now.name))

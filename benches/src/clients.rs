@@ -37,8 +37,6 @@ pub struct Outcome {
     pub failed: u32,
     /// Sent, and neither answered nor failed.
     pub waiting: u32,
-    /// When the last answer came, by the monotonic clock.
-    pub last: u64,
 }
 
 pub fn run(options: Options) -> Result<()> {
@@ -90,7 +88,7 @@ impl Herd {
                 waiting: false,
             });
         }
-        let outcome = Outcome { statuses: BTreeMap::new(), failed: 0, waiting: 0, last: 0 };
+        let outcome = Outcome { statuses: BTreeMap::new(), failed: 0, waiting: 0 };
         Ok(Self { poll, commands, options, clients, outcome, awaiting: None, ended: false })
     }
 
@@ -172,7 +170,6 @@ impl Herd {
             Some(status) if client.waiting => {
                 client.waiting = false;
                 self.outcome.waiting -= 1;
-                self.outcome.last = now();
                 *self.outcome.statuses.entry(status).or_default() += 1;
             }
             _ if ended => self.fail(index),

@@ -14,14 +14,14 @@ use crate::table;
 const TEMPLATE: &str = include_str!("../page.md");
 
 pub fn write(
-    lab: &Lab,
+    machine: &str,
     findings: &Findings,
     plots: &[(String, String)],
     file: &Path,
 ) -> Result<()> {
     let own: Vec<_> = own(findings);
     let page = TEMPLATE
-        .replace("{{machine}}", &machine(lab)?)
+        .replace("{{machine}}", machine)
         .replace("{{table}}", table::markdown(&own).trim())
         .replace("{{others}}", &table::markdown_by_subject(&compared(findings)))
         .replace("{{better}}", &better(findings))
@@ -36,13 +36,15 @@ pub fn own(findings: &Findings) -> Vec<&Figure> {
     findings.figures.iter().filter(own).collect()
 }
 
-fn machine(lab: &Lab) -> Result<String> {
+/// What was measured on, and how busy it was with other things.
+pub fn machine(lab: &Lab, load: f64) -> Result<String> {
     let about = fs::read_to_string("/proc/cpuinfo")?;
     let model = about.lines().find(|line| line.starts_with("model name"));
     let model = model.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown processor");
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let kernel = kernel.split(['-', '+']).next().unwrap_or_default().trim();
-    Ok(format!("{} cores of {model}, Linux {kernel}, {}", lab.cores.count, lab.nginx_version()?))
+    let (cores, nginx) = (lab.cores.count, lab.nginx_version()?);
+    Ok(format!("{cores} cores of {model}, Linux {kernel}, {nginx}; load before the run: {load:.1}"))
 }
 
 /// The figures in which all tools are compared.

@@ -49,6 +49,10 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         tools: options.tools.clone(),
         cores: Cores::of_this_machine()?,
     };
+    let load = load()?;
+    if load > 0.3 * f64::from(lab.cores.count) {
+        eprintln!("    this machine is busy (load {load:.1}): the figures will be rough");
+    }
     let plan = if options.quick { Plan::quick() } else { Plan::full() };
     // Before anything is written over it.
     let recorded = options.recorded.as_deref().map(read).transpose()?;
@@ -59,8 +63,14 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     for note in &findings.notes {
         println!("  not measured: {note}");
     }
-    write(&lab, &findings, &options.out)?;
+    write(&lab, load, &findings, &options.out)?;
     Ok(recorded.map_or(ExitCode::SUCCESS, |recorded| judge(&recorded, &findings)))
+}
+
+/// How many processes ran on average in the last minute.
+fn load() -> Result<f64> {
+    let loads = fs::read_to_string("/proc/loadavg")?;
+    Ok(loads.split(' ').next().unwrap_or_default().parse()?)
 }
 
 fn copy(module: &Path, folder: &Path) -> Result<PathBuf> {
@@ -86,7 +96,7 @@ fn measure(lab: &Lab, plan: &Plan, only: &[String]) -> Result<Findings> {
     Ok(findings)
 }
 
-fn write(lab: &Lab, findings: &Findings, out: &Path) -> Result<()> {
+fn write(lab: &Lab, load: f64, findings: &Findings, out: &Path) -> Result<()> {
     let folder = out.join("bench");
     fs::create_dir_all(&folder)?;
     let mut text = serde_json::to_string_pretty(findings)?;
@@ -94,7 +104,7 @@ fn write(lab: &Lab, findings: &Findings, out: &Path) -> Result<()> {
     fs::write(folder.join("figures.json"), text)?;
     let plots = plot::write(findings, &folder)?;
     let file = out.join("bench.md");
-    page::write(lab, findings, &plots, &file)?;
+    page::write(&page::machine(lab, load)?, findings, &plots, &file)?;
     eprintln!("==> Written: {}", file.display());
     Ok(())
 }

@@ -120,7 +120,7 @@ fn cells(figure: &Figure) -> [String; 6] {
     let reference = figure.reference.as_ref().map(|reference| {
         format!("{}: {}", reference.name, spread(&reference.measured, |v| amount(v, figure.unit)))
     });
-    let ratio = figure.ratio().map(|ratio| spread(&ratio, |value| format!("{value:.3}")));
+    let ratio = figure.ratio().map(|ratio| spread(&ratio, share));
     let verdict = figure.reached().map(|reached| if reached { "reached" } else { "MISSED" });
     [
         figure.name.clone(),
@@ -146,6 +146,11 @@ fn target(goal: Goal, unit: Unit) -> String {
         Goal::AtMost(most) => format!("≤ {}", amount(most, unit)),
         Goal::Within(share) => format!("± {}", amount(share * 100.0, Unit::Share)),
     }
+}
+
+/// A ratio, to more places where it is near to 1.
+pub fn share(ratio: f64) -> String {
+    if (ratio - 1.0).abs() < 0.02 { format!("{ratio:.4}") } else { format!("{ratio:.3}") }
 }
 
 pub fn amount(value: f64, unit: Unit) -> String {

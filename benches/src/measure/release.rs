@@ -27,8 +27,6 @@ pub struct Flow {
     pub first: f64,
     pub median: f64,
     pub last: f64,
-    /// When the last client had its answer.
-    pub answered: f64,
     /// Requests that were not answered with 200, and those that came before the call.
     pub lost: f64,
     pub leaked: f64,
@@ -52,6 +50,7 @@ struct Scene {
 }
 
 pub fn measure(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
+    let mut all = Vec::new();
     for &workers in &plan.workers {
         for &held in &plan.held {
             if held > MOST_PER_WORKER * workers {
@@ -69,6 +68,7 @@ pub fn measure(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
                 if held == 5_000 && workers == 2 && !kept {
                     add_points(findings, &ours, &theirs);
                 }
+                all.extend(ours);
             }
         }
     }
@@ -76,6 +76,8 @@ pub fn measure(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
     tell(&format!("another client while {} are released", scene.held));
     let (ours, theirs) = scene.rounds(lab, plan.rounds)?;
     add_others(findings, scene, &ours, &theirs);
+    all.extend(ours);
+    add_losses(findings, &all);
     Ok(())
 }
 
@@ -108,10 +110,11 @@ impl Scene {
             let name = format!("{name}, {}", self.name());
             Figure::new(SECTION, name, Unit::Count, series(ours, of))
         };
-        findings.add(timed("first at the origin", |flow| flow.first));
-        findings.add(timed("median at the origin", |flow| flow.median));
+        if self.held == 5_000 && !self.kept {
+            findings.add(timed("first at the origin", |flow| flow.first));
+            findings.add(timed("median at the origin", |flow| flow.median));
+        }
         findings.add(timed(LAST, |flow| flow.last).goal(Goal::RatioAtMost(1.0)));
-        findings.add(timed("last answer", |flow| flow.answered));
         if !self.kept {
             let at_gate = counted("overtaken on the way out", |flow| flow.overtaken_at_gate);
             findings.add(at_gate.goal(Goal::AtMost(0.0)));
@@ -121,9 +124,6 @@ impl Scene {
         // connection waits until the origin accepts it, which a kept one does not.
         let judged = self.workers == 1 && !self.kept;
         findings.add(if judged { at_origin.goal(Goal::AtMost(0.0)) } else { at_origin });
-        findings.add(counted("lost", |flow| flow.lost).goal(Goal::AtMost(0.0)));
-        let leaked = counted("at the origin before the call", |flow| flow.leaked);
-        findings.add(leaked.goal(Goal::AtMost(0.0)));
     }
 }
 
@@ -172,7 +172,6 @@ fn finish(
         first: points[0].0,
         median: median_of(points.iter().map(|(at, _)| *at)),
         last: points[points.len() - 1].0,
-        answered: since(outcome.last),
         lost: f64::from(count - answered),
         leaked: arrivals.iter().filter(|arrival| arrival.at < call).count() as f64,
         overtaken_at_gate: overtaken(arrivals.iter().map(|arrival| arrival.id)) as f64,
@@ -207,6 +206,17 @@ fn add_others(findings: &mut Findings, scene: Scene, ours: &[Flow], theirs: &[Fl
     };
     findings.add(figure("wait, p99", |flow| flow.other_p99));
     findings.add(figure("longest wait", |flow| flow.other_max));
+}
+
+/// Of all rounds together.
+fn add_losses(findings: &mut Findings, all: &[Flow]) {
+    let figure = |name: &str, of: fn(&Flow) -> f64| {
+        let name = format!("{name}, in {} releases", all.len());
+        let sum = all.iter().map(of).sum();
+        Figure::new(SECTION, name, Unit::Count, Series(vec![sum])).goal(Goal::AtMost(0.0))
+    };
+    findings.add(figure("requests lost", |flow| flow.lost));
+    findings.add(figure("at the origin before the call", |flow| flow.leaked));
 }
 
 fn add_points(findings: &mut Findings, ours: &[Flow], theirs: &[Flow]) {
