@@ -23,7 +23,7 @@ my $origin = $t->origin(
     '/302' => { status => 302, headers => ['Location: /'] },
     '/drop' => { drop => 1 },
     '/cut' => { cut => 1, body => 'x' x 1000 },
-    '/slow-drop' => { wait => 1, drop => 1 },
+    '/slow-500' => { wait => 1, status => 500 },
     '/socket' => { upgrade => 1 },
 );
 $t->write_file('pages/sorry.html', "sorry\n");
@@ -115,15 +115,16 @@ my $answer = try_canary('/socket', headers => [ 'Upgrade: echo', 'Connection: up
 is $answer->status, 200, 'nor with an upgrade';
 resume('/socket');
 
-# One fails while others are under way: those are awaited, none follows, and a second try decides.
+# One fails while another is under way: that is awaited, none follows, and a second try decides.
 $origin->forget;
 $t->enable;
-@clients = map { $t->hold(GET => $_) } '/slow?1', '/500', '/slow?2', map {"/$_"} 4 .. COUNT;
+@clients = map { $t->hold(GET => $_) } '/slow?1', '/slow-500', '/slow?2', map {"/$_"} 4 .. COUNT;
 my $caller = $t->call('disable', canary => CANARY);
 $origin->wait_requests(3);
+$origin->answer(2);
 is $clients[1]->response->status, 500, 'one of the canary fails';
 $t->status for 1 .. 5;
-ok $caller->silent, 'the verdict waits for the others';
+ok $caller->silent, 'the verdict waits for the last one';
 is scalar(my @uris = $origin->uris), 3, 'and nobody follows';
 $origin->answer;
 is $caller->response->status, 409, 'it is bad';
