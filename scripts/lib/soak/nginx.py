@@ -84,6 +84,7 @@ class Nginx:
         limit = time.monotonic() + 30
         while not (self.workers() and self.listens()):
             if self.process.poll() is not None or time.monotonic() > limit:
+                self.terminate()
                 raise RuntimeError(f"nginx did not start, see {self.folder}/stderr.log:\n{self.log()}")
             time.sleep(0.02)
 
