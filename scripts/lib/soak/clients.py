@@ -16,11 +16,18 @@ class Channel:
         self.unsent = b""
         self.used = 0
 
-    async def connect(self, port):
+    async def connect(self, port, tries=20):
         self.socket = socket.socket()
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await self.loop.sock_connect(self.socket, ("127.0.0.1", port))
+        try:
+            await self.loop.sock_connect(self.socket, ("127.0.0.1", port))
+        except ConnectionResetError:
+            # A reload has closed a worker's own listening socket at this moment.
+            self.socket.close()
+            if not tries:
+                raise
+            return await Channel.connect(self, port, tries - 1)
         self.loop.add_reader(self.socket, self.guard(self.readable))
         return self
 
@@ -143,8 +150,8 @@ class Http2(Channel):
         self.waiting = []
         self.when_ended = ended
 
-    async def connect(self, port):
-        await super().connect(port)
+    async def connect(self, port, tries=20):
+        await super().connect(port, tries)
         self.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(self.SETTINGS, 0, 0, b""))
         return self
 
