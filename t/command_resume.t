@@ -92,13 +92,13 @@ for my $case ([ $url => 'default' ], [ $unix => "it's a & b", '--app' => "it's a
     $command = begin($address, @options);
     $t->reload($closed);
     go_on();
-    $command->wait_said(qr/: IT IS STILL PAUSED, as it could not be resumed: the server does/);
+    $command->wait_said(qr/: IT COULD NOT BE RESUMED, and may still be paused: the server does/);
     is $t->status($name)->{state}, 'paused', 'a resume that fails';
     $command->wait_said(qr/^intermission: trying again for 60s\. By hand: curl/m);
     $t->reload($open);
     is $command->status, 3, 'is tried again';
     is $t->status($name)->{state}, 'open', 'until the app is resumed';
-    is scalar(() = $command->said =~ /STILL PAUSED/g), 1, 'it is told once';
+    is scalar(() = $command->said =~ /COULD NOT BE RESUMED/g), 1, 'it is told once';
     ($by_hand) = $command->said =~ /By hand: (curl .*)$/m;
     $t->must('enable', app => $name);
     like `$by_hand 2>$folder/curl.err`, qr/\APause disabled\.\napp: \Q$app\E$/m,
@@ -119,7 +119,7 @@ $t->reload($open);
 $command = begin($url);
 $t->server->quit;
 go_on();
-$command->wait_said(qr/IT IS STILL PAUSED, .*: nothing answers there/);
+$command->wait_said(qr/IT COULD NOT BE RESUMED.*: nothing answers there/);
 $t->server->start;
 is $command->status, 3, 'nginx was away';
 like last_line($command->said), qr/it was resumed in the meantime/, 'and has come back';

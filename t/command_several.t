@@ -94,7 +94,7 @@ my $held = $one->hold(GET => '/held');
 $two->server->quit;
 $one->write_file('go', '');
 is $held->response->status, 200, 'one goes away: the other is resumed';
-$command->wait_said(qr/^intermission: unix:\S+: IT IS STILL PAUSED/m);
+$command->wait_said(qr/^intermission: unix:\S+: IT COULD NOT BE RESUMED/m);
 is $command->status, 69, 'the one that is gone has its own exit status';
 like last_line($command->said), qr/could not be resumed .* By hand: .*--unix-socket/,
     'and its own words';

@@ -125,7 +125,7 @@ is $t->status->{state}, 'open', 'the app is resumed';
 $command = begin('sh', $patient);
 $t->reload($closed);
 go_on();
-$command->wait_said(qr/IT IS STILL PAUSED/);
+$command->wait_said(qr/IT COULD NOT BE RESUMED/);
 $command->signal($_) for qw(INT TERM HUP);
 $command->signal_group('TERM');
 $t->reload($open);
