@@ -91,7 +91,8 @@ for my $end (sort keys %ends) {
     $ends{$end}->();
     my @answers = map { $_->response } @callers;
     is_deeply [ map { $_->status } @answers ], [ (409) x CALLERS ], "$end: 409 to all callers";
-    like $answers[0]->body, qr/^The pause has ended meanwhile, with [12] still in flight/, 'saying why';
+    like $answers[0]->body, qr/^The pause has ended meanwhile, with [12] still in flight/,
+        'saying why';
     is $held->response->status, $end eq 'maintenance' ? 503 : 200, 'what was held';
     end_slow();
     $t->disable;

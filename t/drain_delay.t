@@ -83,7 +83,7 @@ for my $round (1 .. ROUNDS) {
 is keys %pairs, ROUNDS, 'each pair of workers had its turn';
 
 sub median { return (sort { $a <=> $b } @_)[ @_ / 2 ] }
-note sprintf 'from the end to the answer: median %.1f ms, most %.1f ms; seen by the client: median %.1f ms',
+note sprintf 'from the end to the answer: median %.1f ms, most %.1f ms; as seen: median %.1f ms',
     median(@logged), (sort { $a <=> $b } @logged)[-1], median(@seen);
 cmp_ok median(@logged), '<=', LIMIT, 'the answer comes within 10 ms of the end';
 cmp_ok median(@seen), '<=', 3 * LIMIT, 'as its client sees it';
