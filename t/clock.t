@@ -16,6 +16,7 @@ use Intermission::Test;
 
 my ($library) = glob '/usr/lib/*/faketime/libfaketime.so.1';
 plan skip_all => 'needs libfaketime' if !$library;
+plan skip_all => 'libfaketime and AddressSanitizer both want to be loaded first' if $ENV{ASAN_OPTIONS};
 
 # nginx takes these along into its workers.
 my @environment = qw(
