@@ -66,6 +66,8 @@ $t->start(join '', (map { tls_server($_) } qw(expired good other)), <<'EOC');
         location /broken/ { return 502; }
         location /unavailable/ { return 503 "back soon\n"; }
         location /hostile/ { proxy_pass http://%%ORIGIN%%; }
+        location /octal/ { proxy_pass http://%%ORIGIN%%; }
+        location /closed/ { return 444; }
     }
 EOC
 
@@ -77,6 +79,9 @@ $t->origin(
     '/hostile/status' => { @plain, body => "app: \e[31m$evil\nstate: open\n$facts" },
     '/hostile/enable' => { @plain, body => "Pause enabled.\nstate: $evil\n$facts" },
     '/hostile/refusal/status' => { @plain, status => 409, body => "no\e[31m$evil\n" },
+    '/octal/status' => { @plain, body => "app: x\nstate: open\nheld: 09\n" },
+    '/octal/enable' =>
+        { @plain, body => "Pause enabled.\nheld: 09\nin_flight: 08\ndrained_ms: 0x9\n" },
 );
 
 # A server that takes connections and never answers, and one that speaks no HTTP.
@@ -105,6 +110,7 @@ my @cases = (
     [ "$http/page" => qr/something else answers here/ ],
     [ "$http/missing" => qr/there is no control location here \(404\)\. Check the address/ ],
     [ "$http/moved" => qr{the server sends on to https://example\.org/: give the address} ],
+    [ "$http/closed" => qr/the call failed, .* error log may say why: Empty reply from server/ ],
     [ "$http/broken" => qr/the server answers 502, and not as a control location does/ ],
     [ "$http/unavailable" => qr/back soon/ ],
 );
@@ -128,7 +134,11 @@ is $t->status->{state}, 'open', 'nothing was paused';
 like intermission($t, 'status', '--url' => "$http/hostile/refusal")->said,
     qr/no\?\[31ma\[\$\(touch/,
     'what a server says cannot drive a terminal';
-intermission($t, 'run', '--url' => "$http/hostile", '--for' => '3s', '--drain' => '1s', 'true');
+for my $server (qw(hostile octal)) {
+    my $run = intermission($t, 'run', '--url' => "$http/$server", '--for' => '3s', 'true');
+    is $run->status, 75, 'a server that pauses anew with each call';
+    like $run->said, qr/another call has resumed it in the meantime/, 'is not trusted';
+}
 my $watch = Intermission::Test::Command->new($t, 'watch', '--url' => "$http/hostile");
 wait_for { $watch->out =~ /\?\[31m.* held/ } 'a line';
 $watch->signal('KILL');
