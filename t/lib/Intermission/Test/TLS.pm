@@ -41,7 +41,7 @@ sub new {
     $self->send($to{before}) if defined $to{before};
     my @alpn = $to{alpn} ? (SSL_alpn_protocols => $to{alpn}) : ();
     IO::Socket::SSL->start_SSL($self->{socket}, SSL_verify_mode => 0, @alpn)
-        or croak "no TLS: $IO::Socket::SSL::SSL_ERROR";
+        or croak 'no TLS: ' . IO::Socket::SSL::errstr();
     $self->{socket}->blocking(0);
     return $self;
 }
