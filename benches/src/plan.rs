@@ -20,6 +20,8 @@ pub struct Plan {
     /// More than one origin could take at once.
     pub held_only: Vec<u32>,
     pub workers: Vec<u32>,
+    /// With how many workers another client is watched while many are released.
+    pub watched_workers: Vec<u32>,
     /// How many the other tools hold.
     pub held_by_others: u32,
     /// How many kinds of clients leave them.
@@ -40,6 +42,7 @@ impl Plan {
             held: vec![1_000, 5_000, 15_000],
             held_only: vec![50_000],
             workers: vec![1, 2, 4],
+            watched_workers: vec![1, 2],
             held_by_others: 5_000,
             cases_of_others: 3,
             long_rounds: 3,
@@ -57,6 +60,7 @@ impl Plan {
             held: vec![5_000],
             held_only: vec![],
             workers: vec![1, 2],
+            watched_workers: vec![1],
             held_by_others: 500,
             cases_of_others: 1,
             long_rounds: 1,

@@ -21,7 +21,7 @@ use crate::system::Kind;
 use crate::system::System;
 use crate::system::nginx::{Nginx, Setup};
 
-const SECTION: &str = "Idle";
+pub const SECTION: &str = "Idle";
 
 /// Connections of the load for throughput and latency.
 const CLIENTS: u32 = 64;

@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::stats::Series;
 use crate::system::Kind;
 
-const SECTION: &str = "Pace";
+pub const SECTION: &str = "Pace";
 const WORKERS: u32 = 2;
 const ASKED: &str = "asked";
 

@@ -14,12 +14,15 @@ use crate::probe::Running;
 use crate::stats::{Series, median_of};
 use crate::system::Kind;
 
-const SECTION: &str = "Release";
+pub const SECTION: &str = "Release";
 const LAST: &str = "last at the origin";
 const AT_ONCE: &str = "all at once";
 
 /// What a worker with 20,000 descriptors can take, as each request needs another one to the origin.
 const MOST_PER_WORKER: u32 = 9_900;
+
+/// As many as are released while another client is watched, if the descriptors do.
+const MANY: u32 = 10_000;
 
 /// Milliseconds from the call, unless it says otherwise.
 #[derive(Clone, Debug)]
@@ -27,6 +30,7 @@ pub struct Flow {
     pub first: f64,
     pub median: f64,
     pub last: f64,
+    pub released: f64,
     /// Requests that were not answered with 200, and those that came before the call.
     pub lost: f64,
     pub leaked: f64,
@@ -72,11 +76,14 @@ pub fn measure(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
             }
         }
     }
-    let scene = Scene { workers: 1, held: MOST_PER_WORKER, kept: false };
-    tell(&format!("another client while {} are released", scene.held));
-    let (ours, theirs) = scene.rounds(lab, plan.rounds)?;
-    add_others(findings, scene, &ours, &theirs);
-    all.extend(ours);
+    for &workers in &plan.watched_workers {
+        let held = MANY.min(MOST_PER_WORKER * workers);
+        let scene = Scene { workers, held, kept: false };
+        tell(&format!("another client while {held} are released"));
+        let (ours, theirs) = scene.rounds(lab, plan.rounds)?;
+        add_others(findings, scene, &ours, &theirs);
+        all.extend(ours);
+    }
     add_losses(findings, &all);
     Ok(())
 }
@@ -116,6 +123,7 @@ impl Scene {
         }
         findings.add(timed(LAST, |flow| flow.last).goal(Goal::RatioAtMost(1.0)));
         if !self.kept {
+            findings.add(timed("another client's wait, p99", |flow| flow.other_p99));
             let at_gate = counted("overtaken on the way out", |flow| flow.overtaken_at_gate);
             findings.add(at_gate.goal(Goal::AtMost(0.0)));
         }
@@ -172,6 +180,7 @@ fn finish(
         first: points[0].0,
         median: median_of(points.iter().map(|(at, _)| *at)),
         last: points[points.len() - 1].0,
+        released: f64::from(count),
         lost: f64::from(count - answered),
         leaked: arrivals.iter().filter(|arrival| arrival.at < call).count() as f64,
         overtaken_at_gate: overtaken(arrivals.iter().map(|arrival| arrival.id)) as f64,
@@ -211,9 +220,10 @@ fn add_others(findings: &mut Findings, scene: Scene, ours: &[Flow], theirs: &[Fl
 /// Of all rounds together.
 fn add_losses(findings: &mut Findings, all: &[Flow]) {
     let figure = |name: &str, of: fn(&Flow) -> f64| {
-        let name = format!("{name}, in {} releases", all.len());
-        let sum = all.iter().map(of).sum();
-        Figure::new(SECTION, name, Unit::Count, Series(vec![sum])).goal(Goal::AtMost(0.0))
+        let sum = |of: fn(&Flow) -> f64| Series(vec![all.iter().map(of).sum()]);
+        Figure::new(SECTION, name, Unit::Count, sum(of))
+            .beside("of all rounds", sum(|flow| flow.released))
+            .goal(Goal::AtMost(0.0))
     };
     findings.add(figure("requests lost", |flow| flow.lost));
     findings.add(figure("at the origin before the call", |flow| flow.leaked));
