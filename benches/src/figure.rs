@@ -50,6 +50,15 @@ pub enum Goal {
     Within(f64),
 }
 
+/// Which of two figures is the better one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Better {
+    Less,
+    More,
+    /// The one whose ratio is nearer to 1.
+    NearReference,
+}
+
 impl Figure {
     pub fn new(section: &str, name: impl Into<String>, unit: Unit, measured: Series) -> Self {
         Self {
@@ -94,14 +103,14 @@ impl Figure {
         })
     }
 
-    /// What comparing goes by: the ratio where there is one, as it depends least on the machine.
-    pub fn yardstick(&self) -> Series {
-        self.ratio().unwrap_or_else(|| self.measured.clone())
-    }
-
-    /// Whether more of it is better.
-    pub fn rising(&self) -> bool {
-        self.unit == Unit::PerSecond && !matches!(self.goal, Some(Goal::AtMost(_)))
+    pub fn better(&self) -> Better {
+        match self.goal {
+            Some(Goal::Within(_)) => Better::NearReference,
+            Some(Goal::AtMost(_) | Goal::RatioAtMost(_)) => Better::Less,
+            Some(Goal::RatioAtLeast(_)) => Better::More,
+            None if self.unit == Unit::PerSecond => Better::More,
+            None => Better::Less,
+        }
     }
 }
 

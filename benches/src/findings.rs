@@ -7,8 +7,11 @@ use crate::figure::Figure;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Findings {
     pub figures: Vec<Figure>,
-    /// What could not be measured, and why.
+    /// What was left out, and why.
     pub notes: Vec<String>,
+    /// What should have been measured and could not be, and why.
+    #[serde(default)]
+    pub failures: Vec<String>,
     /// For the plots only.
     #[serde(skip)]
     pub arrivals: Vec<Arrivals>,
@@ -39,5 +42,17 @@ impl Findings {
         let note = note.into();
         eprintln!("    note: {note}");
         self.notes.push(note);
+    }
+
+    pub fn fail(&mut self, failure: impl Into<String>) {
+        let failure = failure.into();
+        eprintln!("    failed: {failure}");
+        self.failures.push(failure);
+    }
+
+    /// How many goals there are, and the figures that miss theirs, or of which it cannot be said.
+    pub fn goals(&self) -> (usize, Vec<&Figure>) {
+        let with_goal = || self.figures.iter().filter(|figure| figure.goal.is_some());
+        (with_goal().count(), with_goal().filter(|figure| figure.reached() != Some(true)).collect())
     }
 }

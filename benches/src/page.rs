@@ -26,6 +26,7 @@ pub fn write(
         .replace("{{others}}", &table::markdown_by_subject(&compared(findings)))
         .replace("{{better}}", &better(findings))
         .replace("{{notes}}", &notes(findings))
+        .replace("{{goals}}", &goals(findings))
         .replace("{{plots}}", &pictures(plots));
     fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))
 }
@@ -71,14 +72,36 @@ fn better(findings: &Findings) -> String {
     format!("Better than intermission:\n\n{}", found.concat())
 }
 
+fn goals(findings: &Findings) -> String {
+    let (goals, missed) = findings.goals();
+    format!("{} of {goals} goals are reached.", goals - missed.len())
+}
+
 fn notes(findings: &Findings) -> String {
-    if findings.notes.is_empty() {
-        return String::new();
-    }
     let notes = findings.notes.iter().map(|note| format!("- {note}\n"));
-    format!("Not measured:\n\n{}", notes.collect::<String>())
+    let failures = findings.failures.iter().map(|failure| format!("- failed: {failure}\n"));
+    let all: String = notes.chain(failures).collect();
+    if all.is_empty() { all } else { format!("Not measured:\n\n{all}") }
 }
 
 fn pictures(plots: &[(String, String)]) -> String {
     plots.iter().map(|(name, what)| format!("{what}:\n\n![{what}](bench/{name})\n\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Findings, write};
+
+    #[test]
+    fn every_place_of_the_template_is_filled() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bench.md");
+        let mut findings = Findings::default();
+        findings.note("a part: for want of a part");
+        findings.fail("another part: it broke");
+        write("a machine", &findings, &[], &file).unwrap();
+        let page = std::fs::read_to_string(&file).unwrap();
+        assert!(!page.contains("{{"), "{page}");
+        assert!(page.contains("- a part: for want") && page.contains("- failed: another part"));
+    }
 }

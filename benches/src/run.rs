@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use crate::check::regressions;
+use crate::check::compare;
 use crate::cores::Cores;
+use crate::figure::{Figure, OURS};
 use crate::findings::Findings;
 use crate::lab::Lab;
 use crate::measure::{abort, hold, idle, others, pace, release};
@@ -28,16 +29,41 @@ pub struct Options {
     pub quick: bool,
 }
 
-type Measurement = fn(&Lab, &Plan, &mut Findings) -> Result<()>;
+struct Measurement {
+    name: &'static str,
+    /// The section that its figures are in.
+    section: &'static str,
+    make: fn(&Lab, &Plan, &mut Findings) -> Result<()>,
+}
 
-const MEASUREMENTS: [(&str, Measurement); 6] = [
-    ("idle", idle::measure),
-    ("hold", hold::measure),
-    ("release", release::measure),
-    ("pace", pace::measure),
-    ("abort", abort::measure),
-    ("others", others::measure),
+const MEASUREMENTS: [Measurement; 6] = [
+    Measurement { name: "idle", section: idle::SECTION, make: idle::measure },
+    Measurement { name: "hold", section: hold::SECTION, make: hold::measure },
+    Measurement { name: "release", section: release::SECTION, make: release::measure },
+    Measurement { name: "pace", section: pace::SECTION, make: pace::measure },
+    Measurement { name: "abort", section: abort::SECTION, make: abort::measure },
+    Measurement { name: "others", section: others::SECTION, make: others::measure },
 ];
+
+impl Measurement {
+    /// Whether the figure comes from it. Those of other tools all come from one.
+    fn has_made(&self, figure: &Figure) -> bool {
+        let section = if figure.subject == OURS { &figure.section } else { others::SECTION };
+        self.section == section
+    }
+}
+
+impl Options {
+    fn wants(&self, measurement: &Measurement) -> bool {
+        self.only.is_empty() || self.only.iter().any(|wanted| wanted == measurement.name)
+    }
+
+    /// Whether a run with these options is to measure what an earlier one has measured.
+    fn expects(&self, figure: &Figure) -> bool {
+        let wanted = MEASUREMENTS.iter().any(|made| made.has_made(figure) && self.wants(made));
+        !self.quick && (self.only.is_empty() || wanted)
+    }
+}
 
 pub fn run(options: &Options) -> Result<ExitCode> {
     // One of its own, as nginx must not lose it when it is built anew.
@@ -57,14 +83,27 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     // Before anything is written over it.
     let recorded = options.recorded.as_deref().map(read).transpose()?;
 
-    let findings = measure(&lab, &plan, &options.only)?;
+    let findings = measure(&lab, &plan, options)?;
     println!("{}", table::plain(&page::own(&findings)));
     println!("{}", table::by_subject(&page::compared(&findings)));
+    tell_outcome(&findings);
+    write(&lab, load, &findings, &options.out)?;
+    let good = recorded.is_none_or(|recorded| is_as_good(options, &recorded, &findings));
+    Ok(if good && findings.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tell_outcome(findings: &Findings) {
+    let (goals, missed) = findings.goals();
+    println!("{} of {goals} goals are reached.", goals - missed.len());
+    for figure in missed {
+        println!("  missed: {}, {}", figure.section, figure.name);
+    }
     for note in &findings.notes {
         println!("  not measured: {note}");
     }
-    write(&lab, load, &findings, &options.out)?;
-    Ok(recorded.map_or(ExitCode::SUCCESS, |recorded| judge(&recorded, &findings)))
+    for failure in &findings.failures {
+        println!("  FAILED: {failure}");
+    }
 }
 
 /// How many processes ran on average in the last minute.
@@ -79,18 +118,16 @@ fn copy(module: &Path, folder: &Path) -> Result<PathBuf> {
     Ok(own)
 }
 
-fn measure(lab: &Lab, plan: &Plan, only: &[String]) -> Result<Findings> {
-    let known = |name: &String| MEASUREMENTS.iter().any(|(known, _)| known == name);
-    if let Some(unknown) = only.iter().find(|name| !known(name)) {
+fn measure(lab: &Lab, plan: &Plan, options: &Options) -> Result<Findings> {
+    let known = |name: &String| MEASUREMENTS.iter().any(|known| known.name == name);
+    if let Some(unknown) = options.only.iter().find(|name| !known(name)) {
         bail!("there is no measurement {unknown}");
     }
     let mut findings = Findings::default();
-    for (name, measurement) in MEASUREMENTS {
-        if only.is_empty() || only.iter().any(|wanted| wanted == name) {
-            eprintln!("==> {name}");
-            if let Err(error) = measurement(lab, plan, &mut findings) {
-                findings.note(format!("{name}: {error:#}"));
-            }
+    for measurement in MEASUREMENTS.iter().filter(|measurement| options.wants(measurement)) {
+        eprintln!("==> {}", measurement.name);
+        if let Err(error) = (measurement.make)(lab, plan, &mut findings) {
+            findings.fail(format!("{}: {error:#}", measurement.name));
         }
     }
     Ok(findings)
@@ -110,19 +147,60 @@ fn write(lab: &Lab, load: f64, findings: &Findings, out: &Path) -> Result<()> {
 }
 
 fn read(file: &Path) -> Result<Findings> {
-    let text = fs::read_to_string(file)
-        .with_context(|| format!("there are no figures to compare with in {}", file.display()))?;
-    Ok(serde_json::from_str(&text)?)
+    let text = fs::read_to_string(file).with_context(|| {
+        format!("there are no figures to compare with: {} cannot be read", file.display())
+    })?;
+    serde_json::from_str(&text).with_context(|| format!("{} holds no figures", file.display()))
 }
 
-fn judge(recorded: &Findings, findings: &Findings) -> ExitCode {
-    let regressions = regressions(&recorded.figures, &findings.figures);
-    if regressions.is_empty() {
-        println!("No figure is worse than the one on record beyond its noise.");
-        return ExitCode::SUCCESS;
+fn is_as_good(options: &Options, recorded: &Findings, findings: &Findings) -> bool {
+    let comparison =
+        compare(&recorded.figures, &findings.figures, |figure| options.expects(figure));
+    print!("{comparison}");
+    comparison.is_good()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Options, read};
+    use crate::figure::{Figure, Unit};
+    use crate::measure::{abort, idle};
+    use crate::stats::Series;
+
+    fn figure(section: &str) -> Figure {
+        Figure::new(section, "n", Unit::Count, Series(vec![1.0]))
     }
-    for regression in regressions {
-        println!("worse: {regression}");
+
+    fn options(only: &[&str], quick: bool) -> Options {
+        let only = only.iter().map(|name| (*name).to_owned()).collect();
+        Options { only, quick, ..Options::default() }
     }
-    ExitCode::FAILURE
+
+    #[test]
+    fn a_full_run_is_to_have_all() {
+        assert!(options(&[], false).expects(&figure(idle::SECTION)));
+        assert!(options(&[], false).expects(&figure("a section that is no more")));
+    }
+
+    #[test]
+    fn a_part_is_to_have_its_own() {
+        let only = options(&["abort"], false);
+        assert!(only.expects(&figure(abort::SECTION)));
+        assert!(!only.expects(&figure(idle::SECTION)));
+        assert!(!only.expects(&figure(abort::SECTION).of("Caddy")));
+        assert!(options(&["others"], false).expects(&figure(abort::SECTION).of("Caddy")));
+    }
+
+    #[test]
+    fn a_quick_run_is_to_have_nothing_in_particular() {
+        assert!(!options(&[], true).expects(&figure(idle::SECTION)));
+    }
+
+    #[test]
+    fn without_a_record_there_is_nothing_to_compare_with() {
+        let error = read(Path::new("/nowhere/figures.json")).unwrap_err();
+        assert!(error.to_string().starts_with("there are no figures to compare with"));
+    }
 }

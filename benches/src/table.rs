@@ -1,9 +1,10 @@
 //! The figures as rows of text.
 
-use crate::figure::{Figure, Goal, Unit};
+use crate::figure::{Figure, Goal, OURS, Unit};
 use crate::stats::Series;
 
 const HEAD: [&str; 6] = ["figure", "intermission", "reference", "ratio", "to reach", ""];
+const MISSED: &str = "MISSED";
 
 /// One table for reading in a terminal.
 pub fn plain(figures: &[&Figure]) -> String {
@@ -58,7 +59,9 @@ pub fn markdown(figures: &[&Figure]) -> String {
             text.push_str(&format!("\n### {section}\n\n"));
             text.push_str(&markdown_head(&HEAD.map(str::to_owned)));
         }
-        text.push_str(&markdown_line(&row.cells));
+        let stressed =
+            row.cells.map(|cell| if cell == MISSED { format!("**{cell}**") } else { cell });
+        text.push_str(&markdown_line(&stressed));
     }
     text
 }
@@ -86,15 +89,23 @@ fn matrix(figures: &[&Figure]) -> Vec<Vec<String>> {
     for name in distinct(figures.iter().map(|figure| figure.name.as_str())) {
         let cell = |subject: &&str| {
             let found = figures.iter().find(|f| f.name == name && f.subject == *subject);
-            let show =
-                |figure: &&Figure| spread(&figure.measured, |value| amount(value, figure.unit));
-            found.map_or("–".to_owned(), show)
+            found.map_or("–".to_owned(), |figure| beside_ours(figure))
         };
         let mut line = vec![name.to_owned()];
         line.extend(subjects.iter().map(cell));
         lines.push(line);
     }
     lines
+}
+
+/// Where it was measured beside intermission's, the median of the ratios as well.
+fn beside_ours(figure: &Figure) -> String {
+    let measured = spread(&figure.measured, |value| amount(value, figure.unit));
+    let reference = figure.reference.as_ref().filter(|reference| reference.name == OURS);
+    match reference.and_then(|_| figure.ratio()) {
+        Some(ratio) => format!("{measured}, {} ×", number(ratio.median())),
+        None => measured,
+    }
 }
 
 fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
@@ -121,15 +132,24 @@ fn cells(figure: &Figure) -> [String; 6] {
         format!("{}: {}", reference.name, spread(&reference.measured, |v| amount(v, figure.unit)))
     });
     let ratio = figure.ratio().map(|ratio| spread(&ratio, share));
-    let verdict = figure.reached().map(|reached| if reached { "reached" } else { "MISSED" });
     [
         figure.name.clone(),
         spread(&figure.measured, |value| amount(value, figure.unit)),
         reference.unwrap_or_default(),
         ratio.unwrap_or_default(),
         figure.goal.map(|goal| target(goal, figure.unit)).unwrap_or_default(),
-        verdict.unwrap_or_default().to_owned(),
+        verdict(figure).to_owned(),
     ]
+}
+
+/// What became of its goal, if it has one.
+fn verdict(figure: &Figure) -> &'static str {
+    match (figure.goal, figure.reached()) {
+        (None, _) => "",
+        (_, Some(true)) => "reached",
+        (_, Some(false)) => MISSED,
+        (_, None) => "cannot be said: the reference is 0",
+    }
 }
 
 /// The median, and in brackets the range of all rounds.
@@ -192,8 +212,8 @@ fn grouped(digits: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{amount, number, spread};
-    use crate::figure::Unit;
+    use super::{amount, markdown, markdown_by_subject, number, spread};
+    use crate::figure::{Figure, Goal, Unit};
     use crate::stats::Series;
 
     #[test]
@@ -201,6 +221,29 @@ mod tests {
         let shown = [0.0, 0.1234, 1.234, 12.34, 123.4, 1234.5, 1_234_567.0].map(number);
         assert_eq!(shown, ["0", "0.123", "1.23", "12.3", "123", "1,234", "1,234,567"]);
         assert_eq!(amount(9788.2, Unit::Bytes), "9,788 B");
+    }
+
+    #[test]
+    fn what_became_of_a_goal_is_shown() {
+        let figure = |reference| {
+            Figure::new("s", "n", Unit::Count, Series(vec![2.0]))
+                .beside("plain", Series(vec![reference]))
+                .goal(Goal::RatioAtMost(1.0))
+        };
+        assert!(markdown(&[&figure(1.0)]).contains("**MISSED**"));
+        assert!(markdown(&[&figure(2.0)]).contains("reached"));
+        assert!(markdown(&[&figure(0.0)]).contains("cannot be said"));
+    }
+
+    #[test]
+    fn other_tools_stand_beside_intermission() {
+        let figure = |subject, value| {
+            Figure::new("s", "n", Unit::Milliseconds, Series(vec![value])).of(subject)
+        };
+        let ours = figure("intermission", 2.0);
+        let theirs = figure("Caddy", 6.0).beside("intermission", ours.measured.clone());
+        let table = markdown_by_subject(&[&ours, &theirs]);
+        assert!(table.ends_with("| n | 2.00 ms | 6.00 ms, 3.00 × |\n"), "{table}");
     }
 
     #[test]
