@@ -56,7 +56,8 @@ fn counted(arrivals: &Arrivals) -> Vec<(f64, f64)> {
 fn release(file: &Path, findings: &Findings) -> Result<bool> {
     let arrivals = of(findings, Plot::Release);
     let line = |arrivals: &&Arrivals| Line::solid(&arrivals.name, counted(arrivals));
-    let axes = Axes { x: "milliseconds since the call", y: "requests at the origin" };
+    let axes =
+        Axes { x: "time since the call (milliseconds)", y: "requests at the origin (number)" };
     chart(file, &axes, &arrivals.iter().map(line).collect::<Vec<_>>())
 }
 
@@ -68,7 +69,8 @@ fn pace(file: &Path, findings: &Findings) -> Result<bool> {
         let per_milli = f64::from(crate::measure::pace::PER_SECOND) / 1e3;
         lines.push(Line::dashed("asked", vec![(0.0, 0.0), (last.0, last.0 * per_milli)], 1));
     }
-    let axes = Axes { x: "milliseconds since the call", y: "requests at the origin" };
+    let axes =
+        Axes { x: "time since the call (milliseconds)", y: "requests at the origin (number)" };
     chart(file, &axes, &lines)
 }
 
@@ -88,7 +90,7 @@ fn growth(file: &Path, findings: &Findings) -> Result<bool> {
             lines.push(Line::dashed(&format!("all at once, {name}"), theirs, color));
         }
     }
-    let axes = Axes { x: "requests", y: "last at the origin, milliseconds" };
+    let axes = Axes { x: "requests held", y: "last at the origin (milliseconds)" };
     chart(file, &axes, &lines)
 }
 
@@ -100,7 +102,10 @@ fn order(file: &Path, findings: &Findings) -> Result<bool> {
         let sample = arrivals.points.iter().step_by(step);
         Line::dots(&arrivals.name, sample.map(|(at, id)| (at.max(1.0), f64::from(*id))).collect())
     };
-    let axes = Axes { x: "milliseconds since the call (logarithmic)", y: "place in the queue" };
+    let axes = Axes {
+        x: "time since the call (milliseconds, logarithmic)",
+        y: "place in the queue (number)",
+    };
     svg::scatter(file, &axes, &arrivals.iter().map(dots).collect::<Vec<_>>())
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{abort, hold, release, tell};
-use crate::figure::{Figure, Unit};
+use crate::figure::{Figure, OURS, Unit};
 use crate::findings::{Arrivals, Findings, Plot};
 use crate::lab::Lab;
 use crate::plan::Plan;
@@ -16,55 +16,115 @@ const WORKERS: u32 = 2;
 const KINDS: [Kind; 5] =
     [Kind::Intermission, Kind::LuaInOrder, Kind::Lua, Kind::Caddy, Kind::HaProxy];
 
+type OfFlow = fn(&release::Flow) -> f64;
+
+/// What the rounds of one of them brought.
+struct Rounds {
+    kind: Kind,
+    costs: Vec<hold::Cost>,
+    flows: Vec<release::Flow>,
+    /// For each case, how many requests of clients that left came to the origin.
+    replayed: Vec<Series>,
+}
+
+/// In turns, so that all of them meet the same machine.
 pub fn measure(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
-    for kind in KINDS {
-        if lab.tools.is_none() && kind != Kind::Intermission {
-            findings.note(format!("{}: not measured, its package is not at hand", kind.name()));
-            continue;
-        }
-        tell(kind.name());
-        if let Err(error) = measure_one(lab, plan, kind, findings) {
-            findings.note(format!("{}: {error:#}", kind.name()));
-        }
+    let mut all = present(lab, findings).map(|kind| Rounds::none(kind, plan)).collect::<Vec<_>>();
+    for round in 1..=plan.long_rounds {
+        all.retain_mut(|rounds| {
+            tell(&format!("{}, round {round}", rounds.kind.name()));
+            let outcome = rounds.one_more(lab, plan);
+            if let Err(error) = &outcome {
+                findings.fail(format!("{}, round {round}: {error:#}", rounds.kind.name()));
+            }
+            outcome.is_ok()
+        });
+    }
+    let ours = all.iter().position(|rounds| rounds.kind == Kind::Intermission);
+    for rounds in &all {
+        rounds.report(ours.map(|ours| &all[ours]), plan, findings);
     }
     Ok(())
 }
 
-fn measure_one(lab: &Lab, plan: &Plan, kind: Kind, findings: &mut Findings) -> Result<()> {
-    let held = plan.held_by_others;
-    let rounds = plan.long_rounds;
-    tell(&format!("    holding {held}"));
-    let costs = (0..rounds)
-        .map(|_| hold::round(lab, kind, WORKERS, held, plan.window))
-        .collect::<Result<Vec<_>>>()?;
-    tell(&format!("    releasing {held}"));
-    let flows = (0..rounds)
-        .map(|_| release::release(lab.site(kind, WORKERS)?, held))
-        .collect::<Result<Vec<_>>>()?;
-    let mut add = |name: &str, unit, series: Series| {
-        let name = format!("{name}, {held} held");
-        findings.add(Figure::new(SECTION, name, unit, series).of(kind.name()));
-    };
-    let cost = |of: fn(&hold::Cost) -> f64| costs.iter().map(of).collect::<Series>();
-    add("CPU time while holding", Unit::Cpu, cost(|cost| cost.cpu_millis_per_second));
-    add("memory per request", Unit::Bytes, cost(|cost| cost.bytes_per_request));
-    let flow = |of: fn(&release::Flow) -> f64| release::series(&flows, of);
-    add("last at the origin", Unit::Milliseconds, flow(|flow| flow.last));
-    add("overtaken at the origin", Unit::Count, flow(|flow| flow.overtaken_at_origin));
-    add("lost", Unit::Count, flow(|flow| flow.lost));
-    add("at the origin before the call", Unit::Count, flow(|flow| flow.leaked));
-    add("another client's longest wait", Unit::Milliseconds, flow(|flow| flow.other_max));
-    let points = flows[0].points.clone();
-    findings.arrivals.push(Arrivals { plot: Plot::Others, name: kind.name().to_owned(), points });
-
-    // Intermission's own are in their section.
-    for case in
-        abort::CASES.iter().take(plan.cases_of_others).filter(|_| kind != Kind::Intermission)
-    {
-        tell(&format!("    clients that leave, {}", case.name));
-        let replayed =
-            (0..rounds).map(|_| abort::round(lab, kind, case)).collect::<Result<Series>>()?;
-        findings.add(abort::figure(kind, case, replayed));
+fn present(lab: &Lab, findings: &mut Findings) -> impl Iterator<Item = Kind> {
+    let at_hand = lab.tools.is_some();
+    if !at_hand {
+        let names =
+            KINDS.iter().filter(|kind| **kind != Kind::Intermission).map(|kind| kind.name());
+        findings.note(format!(
+            "{}: their packages are not at hand",
+            names.collect::<Vec<_>>().join("; ")
+        ));
     }
-    Ok(())
+    KINDS.into_iter().filter(move |kind| at_hand || *kind == Kind::Intermission)
+}
+
+/// Intermission's own are in their section.
+fn cases(kind: Kind, plan: &Plan) -> &'static [abort::Case] {
+    let count = if kind == Kind::Intermission { 0 } else { plan.cases_of_others };
+    &abort::CASES[..count]
+}
+
+impl Rounds {
+    fn none(kind: Kind, plan: &Plan) -> Self {
+        let replayed = vec![Series::default(); cases(kind, plan).len()];
+        Self { kind, costs: Vec::new(), flows: Vec::new(), replayed }
+    }
+
+    fn one_more(&mut self, lab: &Lab, plan: &Plan) -> Result<()> {
+        let held = plan.held_by_others;
+        self.costs.push(hold::round(lab, self.kind, WORKERS, held, plan.window)?);
+        self.flows.push(release::release(lab.site(self.kind, WORKERS)?, held)?);
+        for (case, replayed) in cases(self.kind, plan).iter().zip(&mut self.replayed) {
+            replayed.0.push(abort::round(lab, self.kind, case)?);
+        }
+        Ok(())
+    }
+
+    fn report(&self, ours: Option<&Self>, plan: &Plan, findings: &mut Findings) {
+        self.add(findings, ours, plan, "CPU time while holding", Unit::Cpu, |all| {
+            all.costs(|cost| cost.cpu_millis_per_second)
+        });
+        self.add(findings, ours, plan, "memory per request", Unit::Bytes, |all| {
+            all.costs(|cost| cost.bytes_per_request)
+        });
+        let flows: [(&str, Unit, OfFlow); 5] = [
+            ("last at the origin", Unit::Milliseconds, |flow| flow.last),
+            ("overtaken at the origin", Unit::Count, |flow| flow.overtaken_at_origin),
+            ("lost", Unit::Count, |flow| flow.lost),
+            ("at the origin before the call", Unit::Count, |flow| flow.leaked),
+            ("another client's longest wait", Unit::Milliseconds, |flow| flow.other_max),
+        ];
+        for (name, unit, of) in flows {
+            self.add(findings, ours, plan, name, unit, |all| release::series(&all.flows, of));
+        }
+        for (case, replayed) in cases(self.kind, plan).iter().zip(&self.replayed) {
+            findings.add(abort::figure(self.kind, case, replayed.clone()));
+        }
+        let (points, name) = (self.flows[0].points.clone(), self.kind.name().to_owned());
+        findings.arrivals.push(Arrivals { plot: Plot::Others, name, points });
+    }
+
+    /// Beside intermission's, round by round.
+    fn add(
+        &self,
+        findings: &mut Findings,
+        ours: Option<&Self>,
+        plan: &Plan,
+        name: &str,
+        unit: Unit,
+        of: impl Fn(&Self) -> Series,
+    ) {
+        let name = format!("{name}, {} held", plan.held_by_others);
+        let figure = Figure::new(SECTION, name, unit, of(self)).of(self.kind.name());
+        findings.add(match ours {
+            Some(ours) if self.kind != Kind::Intermission => figure.beside(OURS, of(ours)),
+            _ => figure,
+        });
+    }
+
+    fn costs(&self, of: fn(&hold::Cost) -> f64) -> Series {
+        self.costs.iter().map(of).collect()
+    }
 }
