@@ -90,7 +90,7 @@ fn growth(file: &Path, findings: &Findings) -> Result<bool> {
             lines.push(Line::dashed(&format!("all at once, {name}"), theirs, color));
         }
     }
-    let axes = Axes { x: "requests held", y: "last at the origin (milliseconds)" };
+    let axes = Axes { x: "requests (number)", y: "last at the origin (milliseconds)" };
     chart(file, &axes, &lines)
 }
 
@@ -129,4 +129,61 @@ fn bars(file: &Path, findings: &Findings) -> Result<bool> {
         })
         .collect();
     svg::bars(file, &panels)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::write;
+    use crate::figure::{Figure, Unit};
+    use crate::findings::{Arrivals, Findings, Plot};
+    use crate::measure::{others, release};
+    use crate::stats::Series;
+
+    fn findings() -> Findings {
+        let mut findings = Findings::default();
+        let series = |value| Series(vec![value]);
+        for (count, workers) in [(1_u32, "1 worker"), (2, "2 workers"), (4, "4 workers")] {
+            for held in [1_000_u32, 5_000, 15_000] {
+                let name = format!("last at the origin, {held} held, {workers}");
+                let millis = f64::from(held * (count + 2)) / 60.0;
+                let figure =
+                    Figure::new(release::SECTION, name, Unit::Milliseconds, series(millis));
+                findings.add(figure.beside("all at once", series(millis * 1.1)));
+            }
+        }
+        for (subject, value) in [("intermission", 20.0), ("Lua, in order", 900.0)] {
+            for name in ["last at the origin", "memory per request"] {
+                let figure = Figure::new(others::SECTION, name, Unit::Bytes, series(value));
+                findings.add(figure.of(subject));
+            }
+        }
+        let points = |step: f64| (0..2_000).map(|id| (f64::from(id) * step, id)).collect();
+        for (plot, name, step) in [
+            (Plot::Release, "intermission", 0.05),
+            (Plot::Release, "all at once", 0.06),
+            (Plot::Pace, "intermission", 1.0),
+            (Plot::Others, "intermission", 0.1),
+            (Plot::Others, "Lua, in order", 3.0),
+        ] {
+            let arrivals = Arrivals { plot, name: name.to_owned(), points: points(step) };
+            findings.arrivals.push(arrivals);
+        }
+        findings
+    }
+
+    #[test]
+    fn axes_have_names_and_units_and_colours_follow_the_viewer() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = write(&findings(), folder.path()).unwrap();
+        assert_eq!(written.len(), 5);
+        for (name, _) in written {
+            let svg = fs::read_to_string(folder.path().join(&name)).unwrap();
+            assert!(svg.contains("prefers-color-scheme: dark"), "{name}");
+            // What the style replaces is written as it is there.
+            assert!(svg.contains("fill=\"#FFFFFF\"") && svg.contains("fill=\"#000000\""), "{name}");
+            assert!(name == "others.svg" || svg.contains("milliseconds"), "{name}");
+        }
+    }
 }
