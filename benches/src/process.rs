@@ -40,13 +40,14 @@ pub fn usage(pids: &[u32]) -> Result<Usage> {
     Ok(sum)
 }
 
-/// Bytes that the processes take, what they share counted once.
+/// Bytes that the processes take, what they share counted once. Without what they map of files, as
+/// their share of a library changes whenever some other process loads it, too.
 pub fn memory(pids: &[u32]) -> Result<u64> {
     let mut sum = 0;
     for pid in pids {
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
         let rollup = rollup.with_context(|| format!("process {pid} has gone"))?;
-        sum += field(&rollup, "Pss:")? * 1024;
+        sum += (field(&rollup, "Pss_Anon:")? + field(&rollup, "Pss_Shmem:")?) * 1024;
     }
     Ok(sum)
 }
