@@ -30,6 +30,8 @@ pub struct Flow {
     pub first: f64,
     pub median: f64,
     pub last: f64,
+    /// When the last client had its answer.
+    pub over: f64,
     pub released: f64,
     /// Requests that were not answered with 200, and those that came before the call.
     pub lost: f64,
@@ -122,6 +124,7 @@ impl Scene {
             findings.add(timed("median at the origin", |flow| flow.median));
         }
         findings.add(timed(LAST, |flow| flow.last).goal(Goal::RatioAtMost(1.0)));
+        findings.add(timed("last answer", |flow| flow.over).goal(Goal::RatioAtMost(1.0)));
         if !self.kept {
             findings.add(timed("another client's wait, p99", |flow| flow.other_p99));
             let at_gate = counted("overtaken on the way out", |flow| flow.overtaken_at_gate);
@@ -168,6 +171,7 @@ fn finish(
     call: u64,
 ) -> Result<Flow> {
     let outcome = clients.outcome(90)?;
+    let over = now();
     let latencies = probe.stop()?;
     let answered = outcome.statuses.get(&200).copied().unwrap_or_default();
     let mut arrivals = site.origin.arrivals()?;
@@ -180,6 +184,7 @@ fn finish(
         first: points[0].0,
         median: median_of(points.iter().map(|(at, _)| *at)),
         last: points[points.len() - 1].0,
+        over: since(over),
         released: f64::from(count),
         lost: f64::from(count - answered),
         leaked: arrivals.iter().filter(|arrival| arrival.at < call).count() as f64,
