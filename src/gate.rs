@@ -26,7 +26,7 @@ use totals::{Totals, Waits};
 use trial::{Outcome, Trial, Verdict};
 
 /// The most requests that one turn lets go: other clients of the worker are served in between.
-pub const BATCH: u32 = 32;
+pub const BATCH: u32 = 16;
 
 /// What an app's gate does with requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
