@@ -154,6 +154,7 @@ impl<R: RawMutex> Zone<R> {
             addr_of_mut!((*header).serial).write(AtomicU64::new(0));
             addr_of_mut!((*header).unsaved).write(AtomicU32::new(0));
             addr_of_mut!((*header).agreed).write(AtomicU64::new(0));
+            addr_of_mut!((*header).slots).write(AtomicU32::new(0));
             addr_of_mut!((*header).directory).write(Mutex::from_raw(lock, Directory::new()));
             let workers = addr_of_mut!((*header).workers).cast::<WorkerSlot>();
             for slot in 0..SLOTS {
@@ -229,7 +230,8 @@ impl<R: RawMutex> Zone<R> {
     }
 
     /// Adds up an app's lanes, for the worker in slot `me`: those of living workers count, and
-    /// those of workers that have shown that they run keep their turn.
+    /// those of workers that have shown that they run keep their turn. What is counted apart may be
+    /// the app's, so it is in flight here as well.
     pub fn survey(&self, app: AppId, me: usize, liveness: &Liveness) -> Survey {
         let mut survey = Survey::default();
         for (slot, lane) in self.lanes(app) {
@@ -243,7 +245,24 @@ impl<R: RawMutex> Zone<R> {
                 }
             }
         }
+        survey.in_flight = survey.in_flight.saturating_add(self.apart(me, liveness));
         survey
+    }
+
+    /// How many requests are in flight that could be any app's.
+    pub fn apart(&self, me: usize, liveness: &Liveness) -> u32 {
+        let counts = self.workers().enumerate().filter_map(|(slot, worker)| {
+            let apart = worker.apart.load(SeqCst);
+            (apart > 0 && (slot == me || worker.lives(liveness))).then_some(apart)
+        });
+        counts.fold(0, u32::saturating_add)
+    }
+
+    /// A request that was counted apart is over.
+    pub fn leave_apart(&self, slot: usize) {
+        if let Some(worker) = self.header.workers.get(slot) {
+            worker.apart.fetch_sub(1, SeqCst);
+        }
     }
 
     /// Says that something changed that every worker must look at.
@@ -307,7 +326,9 @@ impl<R: RawMutex> Zone<R> {
             }
         }
         if let Some(worker) = self.header.workers.get(slot) {
+            self.header.slots.fetch_max(u32::try_from(slot + 1).unwrap_or(u32::MAX), SeqCst);
             worker.exiting.store(0, SeqCst);
+            worker.apart.store(0, SeqCst);
             worker.beat(now, Duration::ZERO);
             worker.pid.store(pid, SeqCst);
         }
@@ -333,7 +354,7 @@ impl<R: RawMutex> Zone<R> {
     /// new ones before it tells the old ones.
     pub fn has_ended(&self, exists: fn(u32) -> bool) -> bool {
         let stays = |worker: &WorkerSlot| worker.stays(exists);
-        self.header.ended.load(SeqCst) == self.cycle() && !self.header.workers.iter().any(stays)
+        self.header.ended.load(SeqCst) == self.cycle() && !self.workers().any(stays)
     }
 
     /// The worker in `slot` shows that it runs, as it will again within `interval`.
@@ -343,9 +364,13 @@ impl<R: RawMutex> Zone<R> {
         }
     }
 
+    fn workers(&self) -> impl Iterator<Item = &'static WorkerSlot> {
+        self.header.workers.iter().take(self.header.slots.load(SeqCst) as usize)
+    }
+
     /// The slots that workers are in.
     pub fn slots(&self) -> impl Iterator<Item = usize> {
-        let workers = self.header.workers.iter().enumerate();
+        let workers = self.workers().enumerate();
         workers.filter(|(_, worker)| worker.pid.load(SeqCst) != 0).map(|(slot, _)| slot)
     }
 }

@@ -116,25 +116,29 @@ unsafe fn knock(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t
     let request = passage.request();
     // SAFETY: the caller's promise.
     let Some(name) = (unsafe { app_name(request) }) else { return FAILED };
-    let mut answer = worker.knock(&name, Knock::Look);
+    let (mut answer, mut ending) = (worker.knock(&name, Knock::Look), Ending::Passed);
     if matches!(answer, Answer::Closed) {
         // SAFETY: the caller's promise.
-        if unsafe { bypasses(request, conf) } {
-            if let Answer::Through(entry) = worker.knock(&name, Knock::Bypass) {
-                passage.go_through(Some(entry), Ending::Bypassed);
-                passage.debug("bypasses the gate");
-                return DECLINED;
-            }
-        }
-        let (max_held, interval) = (conf.max_held.unwrap_or(0), conf.interval());
-        answer = worker.knock(&name, Knock::Stay { passage, max_held, interval });
+        let knock = if unsafe { bypasses(request, conf) } {
+            passage.debug("bypasses the gate");
+            ending = Ending::Bypassed;
+            Knock::Bypass
+        } else {
+            let (max_held, interval) = (conf.max_held.unwrap_or(0), conf.interval());
+            Knock::Stay { passage, max_held, interval }
+        };
+        answer = worker.knock(&name, knock);
     }
     match answer {
         Answer::Through(entry) => {
             if let Some(AppName::Fixed(name)) = conf.app.or(Some(AppName::Fixed(0))) {
                 worker.remember(name, entry);
             }
-            passage.go_through(Some(entry), Ending::Passed);
+            passage.go_through(Some(entry), ending);
+            DECLINED
+        }
+        Answer::Apart => {
+            passage.go_apart(ending);
             DECLINED
         }
         // SAFETY: the caller's promise.
@@ -146,7 +150,7 @@ unsafe fn knock(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t
             // SAFETY: the caller's promise.
             unsafe { refuse(passage, conf, Ending::Maintenance) }
         }
-        Answer::Uncounted | Answer::Closed => {
+        Answer::Nameless | Answer::Closed => {
             passage.go_through(None, Ending::Passed);
             DECLINED
         }

@@ -79,6 +79,8 @@ pub struct Passage {
     /// Which canary's, 0 for none.
     trial: Cell<u64>,
     upgraded: Cell<bool>,
+    /// Counted for all apps together while it is in flight, see [`super::worker::Answer::Apart`].
+    apart: Cell<bool>,
     /// Whether its body is being read by the gate.
     pub(super) reading: Cell<bool>,
     /// Whether it goes to the end of the posted events once, see [`super::hold::gets_body_later`].
@@ -122,6 +124,7 @@ impl Passage {
                 released: Cell::new(false),
                 trial: Cell::new(0),
                 upgraded: Cell::new(false),
+                apart: Cell::new(false),
                 reading: Cell::new(false),
                 detour: Cell::new(false),
             });
@@ -260,6 +263,12 @@ impl Passage {
         self.stage.set(Stage::Through);
     }
 
+    /// As [`Self::go_through`], where its worker could not count it for its app.
+    pub fn go_apart(&self, ending: Ending) {
+        self.apart.set(true);
+        self.go_through(None, ending);
+    }
+
     /// It has met the gate of this app.
     pub fn meet(&self, entry: Entry) {
         self.entry.set(Some(entry));
@@ -302,6 +311,7 @@ impl Passage {
 
     /// Its connection is used for something else from now on (101).
     pub fn upgrade(&self) {
+        self.stop_counting_apart();
         let (Stage::Through, Some(entry), false) =
             (self.stage.get(), self.entry.get(), self.upgraded.get())
         else {
@@ -336,7 +346,14 @@ impl Passage {
                 entry.lane.sub(Count::Upgraded);
             }
             (Stage::Through, Some(entry)) => self.leave(entry, self.outcome()),
-            _ => {}
+            _ => self.stop_counting_apart(),
+        }
+    }
+
+    /// Callers who wait for it look again within their worker's interval: no need to tell them.
+    fn stop_counting_apart(&self) {
+        if let (true, Some(worker)) = (self.apart.replace(false), Worker::here()) {
+            worker.zone.leave_apart(worker.slot);
         }
     }
 

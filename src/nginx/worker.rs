@@ -57,7 +57,7 @@ pub struct Worker {
     retry: Cell<Moment>,
     seen_changes: Cell<u64>,
     leaving: Cell<bool>,
-    /// When it last said that connections run out.
+    /// When it last said that connections, or the zone's room, run out.
     warned: Cell<Moment>,
     /// Callers that wait for an answer.
     waiters: RefCell<Vec<*const Waiter>>,
@@ -136,6 +136,11 @@ impl Worker {
 
     fn due_of(&self, app: AppId) -> Moment {
         self.zone.lock().gate(app).map_or(Moment::NEVER, Gate::due)
+    }
+
+    /// How many requests are in flight that could not be counted for their app.
+    pub fn apart(&self) -> u32 {
+        self.zone.apart(self.slot, &self.liveness(clock::now()))
     }
 
     pub fn survey(&self, app: AppId) -> Survey {

@@ -70,6 +70,14 @@ impl<'z, R: RawMutex> Locked<'z, R> {
         Ok(Entry { lane, record, generation: record.word.generation() })
     }
 
+    /// Counts a request that goes through the worker in `slot`, and for which its app has no lane.
+    /// Under the lock: whoever pauses that app, as there is room by then, sees it.
+    pub fn pass_apart(&self, slot: usize) {
+        if let Some(worker) = self.zone.header.workers.get(slot) {
+            worker.apart.fetch_add(1, SeqCst);
+        }
+    }
+
     pub fn gate(&self, app: AppId) -> Option<&Gate> {
         self.record(app).map(|record| self.read(&record.gate))
     }

@@ -21,7 +21,7 @@ use crate::gate::{Gate, State};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"intermis");
 
 /// Changes with every change of the layout.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// As many processes as an nginx master can have (`NGX_MAX_PROCESSES`).
 pub const SLOTS: usize = 1024;
@@ -55,6 +55,8 @@ pub struct Header<R: RawMutex> {
     pub unsaved: AtomicU32,
     /// When the zone last agreed with the state file, in microseconds.
     pub agreed: AtomicU64,
+    /// One more than the highest slot that a worker has been in.
+    pub slots: AtomicU32,
     pub directory: Mutex<R, Directory>,
     pub workers: [WorkerSlot; SLOTS],
 }
@@ -81,6 +83,8 @@ pub struct WorkerSlot {
     pub beat: AtomicU64,
     /// How often it does so at least, in milliseconds.
     pub interval: AtomicU32,
+    /// Requests in flight that there was no room for in a lane of their app.
+    pub apart: AtomicU32,
 }
 
 #[repr(C, align(64))]

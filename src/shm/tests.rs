@@ -418,6 +418,25 @@ fn a_survey_leaves_out_the_dead_and_those_who_left() {
 }
 
 #[test]
+fn what_is_counted_apart_is_in_flight_for_all_apps() {
+    let zone = zone(2);
+    let apps = ["shop", "blog"].map(|name| entry(&zone, name).app());
+    let seen_by = |me| apps.map(|app| zone.survey(app, me, &liveness(NOW)).in_flight);
+    for (slot, pid) in [(0, 100), (1, 101), (900, 102)] {
+        zone.enter(slot, pid, NOW);
+        zone.lock().pass_apart(slot);
+    }
+    assert_eq!(seen_by(0), [2, 2], "one of the three is dead");
+    assert_eq!(seen_by(1), [3, 3], "who asks is there");
+    zone.leave_apart(900);
+    assert_eq!(seen_by(0), [1, 1]);
+    zone.enter(0, 104, NOW);
+    assert_eq!(seen_by(0), [0, 0], "a predecessor's are over");
+    zone.lock().pass_apart(SLOTS);
+    zone.leave_apart(SLOTS);
+}
+
+#[test]
 fn who_shows_no_life_loses_its_turn_but_not_its_count() {
     let (zone, app) = four_workers();
     let seen_at = |after: Duration| zone.survey(app, 3, &liveness(NOW.plus(after)));

@@ -175,10 +175,11 @@ impl Calling<'_> {
 
 pub fn report(worker: &Worker, name: &[u8]) -> Report {
     let known = worker.zone.lock().find(name);
-    known.map_or_else(|| unknown(name), |app| report_of(worker, name, app))
+    let unknown = || Report { in_flight: worker.apart(), ..unknown(name) };
+    known.map_or_else(unknown, |app| report_of(worker, name, app))
 }
 
-/// An app that was never paused, and has nothing in flight, is open.
+/// An app that was never paused, and for which nothing was counted, is open.
 fn unknown(name: &[u8]) -> Report {
     Report {
         app: name.to_vec(),

@@ -5,14 +5,16 @@ use core::time::Duration;
 use nginx_sys::NGX_LOG_WARN;
 
 use super::Worker;
+use crate::control::args::shown;
 use crate::gate::lane::Count;
 use crate::gate::time::Moment;
 use crate::gate::totals::Totals;
 use crate::gate::{Arrival, State};
 use crate::nginx::passage::Passage;
 use crate::nginx::queue::Queue;
+use crate::nginx::zone::ZoneLock;
 use crate::nginx::{clock, connections};
-use crate::shm::{AppId, Entry};
+use crate::shm::{AppId, Entry, Locked, MAX_NAME};
 
 /// How many records are looked at, for one request, to find an app that can be forgotten.
 const SEARCH: usize = 64;
@@ -27,8 +29,10 @@ pub enum Knock<'r> {
 pub enum Answer {
     /// It goes through and is counted.
     Through(Entry),
-    /// It goes through, but there is no room to count it: its app cannot have been paused.
-    Uncounted,
+    /// It goes through, counted for all apps together, as there is no room to count it for its own.
+    Apart,
+    /// It goes through uncounted: no app has so long a name, so none can be paused.
+    Nameless,
     Closed,
     Held,
     Full,
@@ -40,11 +44,16 @@ impl Worker {
     pub fn knock(&self, name: &[u8], knock: Knock<'_>) -> Answer {
         let now = clock::now();
         let short = matches!(knock, Knock::Stay { .. }) && self.is_short_of_connections(now);
+        if name.len() > MAX_NAME {
+            return Answer::Nameless;
+        }
         let mut locked = self.zone.lock();
-        let Ok(app) = locked.find_or_create(name, SEARCH) else { return Answer::Uncounted };
+        let Ok(app) = locked.find_or_create(name, SEARCH) else {
+            return self.go_apart(locked, name, now);
+        };
         let state = self.zone.state(app);
         let Ok(entry) = locked.entry(app, self.slot) else {
-            return if state == State::Open { Answer::Uncounted } else { Answer::Full };
+            return self.knock_without_lane(locked, app, name, &knock, now);
         };
         let Some(place) = self.queues.get(app.index()) else { return Answer::Full };
         let arrival = match knock {
@@ -86,6 +95,43 @@ impl Worker {
         }
     }
 
+    /// A request comes to its gate for which there is no lane: it cannot be held.
+    fn knock_without_lane(
+        &self,
+        mut locked: Locked<'_, ZoneLock>,
+        app: AppId,
+        name: &[u8],
+        knock: &Knock<'_>,
+        now: Moment,
+    ) -> Answer {
+        match knock {
+            _ if self.zone.state(app) == State::Open => {}
+            Knock::Look => return Answer::Closed,
+            Knock::Bypass => {
+                locked.update(app, |gate| gate.totals.bypassed += 1);
+            }
+            Knock::Stay { .. } => {
+                locked.update(app, |gate| gate.totals.rejected += 1);
+                return Answer::Full;
+            }
+        }
+        self.go_apart(locked, name, now)
+    }
+
+    /// A request goes through that its app has no room to count.
+    fn go_apart(&self, locked: Locked<'_, ZoneLock>, name: &[u8], now: Moment) -> Answer {
+        locked.pass_apart(self.slot);
+        drop(locked);
+        self.warn(now, || {
+            format!(
+                "there is no room to count requests of app \"{}\", so every drain waits for them: \
+                 enlarge intermission_zone",
+                shown(name)
+            )
+        });
+        Answer::Apart
+    }
+
     /// Whether one more request cannot be held, for want of connections.
     pub fn needs_connections(&self) -> bool {
         connections::are_short(self.holding.get())
@@ -94,18 +140,25 @@ impl Worker {
     /// As [`Self::needs_connections`]; says so once in a second.
     fn is_short_of_connections(&self, now: Moment) -> bool {
         let short = self.needs_connections();
-        if short && now.since(self.warned.get()) >= Duration::from_secs(1) {
-            self.warned.set(now);
-            ngx::ngx_log_error!(
-                NGX_LOG_WARN,
-                ngx::log::ngx_cycle_log().as_ptr(),
-                "intermission: requests are rejected, as {} are held and each needs one more \
-                 connection when it is released: raise worker_connections (or \
-                 worker_rlimit_nofile)",
-                self.holding.get()
-            );
+        if short {
+            self.warn(now, || {
+                format!(
+                    "requests are rejected, as {} are held and each needs one more connection when \
+                     it is released: raise worker_connections (or worker_rlimit_nofile)",
+                    self.holding.get()
+                )
+            });
         }
         short
+    }
+
+    /// A line in the error log about what runs out, at most once a second.
+    fn warn(&self, now: Moment, line: impl FnOnce() -> String) {
+        if now.since(self.warned.get()) >= Duration::from_secs(1) {
+            self.warned.set(now);
+            let log = ngx::log::ngx_cycle_log().as_ptr();
+            ngx::ngx_log_error!(NGX_LOG_WARN, log, "intermission: {}", line());
+        }
     }
 
     /// Takes a request out of its queue that does not want to be released any more.
