@@ -27,7 +27,7 @@ use layout::{
     WorkerSlot,
 };
 pub use layout::{MAX_NAME, SLOTS};
-pub use workers::Liveness;
+pub use workers::{Liveness, Process, start_of};
 
 /// An app's place in the zone. Which app that is can change; an [`Entry`] tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -316,7 +316,7 @@ impl<R: RawMutex> Zone<R> {
 
     /// The worker in `slot` starts: what its predecessor left there is over, and what that held has
     /// been cut off.
-    pub fn enter(&self, slot: usize, pid: u32, now: Moment) {
+    pub fn enter(&self, slot: usize, process: Process, now: Moment) {
         let mut locked = self.lock();
         for app in locked.apps() {
             if let Some((_, lane)) = self.lanes(app).find(|(at, _)| *at == slot) {
@@ -330,14 +330,14 @@ impl<R: RawMutex> Zone<R> {
             worker.exiting.store(0, SeqCst);
             worker.apart.store(0, SeqCst);
             worker.beat(now, Duration::ZERO);
-            worker.pid.store(pid, SeqCst);
+            worker.enter(process);
         }
     }
 
     /// The worker in `slot` ends.
     pub fn leave(&self, slot: usize) {
         if let Some(worker) = self.header.workers.get(slot) {
-            worker.pid.store(0, SeqCst);
+            worker.leave();
         }
     }
 
@@ -352,8 +352,8 @@ impl<R: RawMutex> Zone<R> {
 
     /// Whether all workers were told to exit and no others are about to come: a reload starts the
     /// new ones before it tells the old ones.
-    pub fn has_ended(&self, exists: fn(u32) -> bool) -> bool {
-        let stays = |worker: &WorkerSlot| worker.stays(exists);
+    pub fn has_ended(&self, liveness: &Liveness) -> bool {
+        let stays = |worker: &WorkerSlot| worker.stays(liveness);
         self.header.ended.load(SeqCst) == self.cycle() && !self.workers().any(stays)
     }
 
@@ -371,7 +371,7 @@ impl<R: RawMutex> Zone<R> {
     /// The slots that workers are in.
     pub fn slots(&self) -> impl Iterator<Item = usize> {
         let workers = self.workers().enumerate();
-        workers.filter(|(_, worker)| worker.pid.load(SeqCst) != 0).map(|(slot, _)| slot)
+        workers.filter(|(_, worker)| worker.is_taken()).map(|(slot, _)| slot)
     }
 }
 

@@ -197,7 +197,7 @@ impl Worker {
     }
 
     pub fn liveness(&self, now: Moment) -> Liveness {
-        Liveness { now, lease: LEASE, exists }
+        Liveness { now, lease: LEASE, exists, started: process::started }
     }
 
     fn update(&self, app: AppId, action: impl FnOnce(&mut Gate)) {

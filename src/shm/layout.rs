@@ -21,7 +21,7 @@ use crate::gate::{Gate, State};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"intermis");
 
 /// Changes with every change of the layout.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// As many processes as an nginx master can have (`NGX_MAX_PROCESSES`).
 pub const SLOTS: usize = 1024;
@@ -75,8 +75,10 @@ pub struct Directory {
 #[derive(Default)]
 #[repr(C)]
 pub struct WorkerSlot {
-    /// 0 if there is none.
-    pub pid: AtomicU32,
+    /// A [`super::Process`], as bits. 0 if there is none.
+    pub process: AtomicU64,
+    /// When the process was last found to be the one that came here, in microseconds.
+    pub checked: AtomicU64,
     /// 1 if it was told to exit, as soon as its requests are over.
     pub exiting: AtomicU32,
     /// When the worker last showed that it runs, in microseconds, while it holds requests.

@@ -1,4 +1,5 @@
 use std::alloc::{Layout, alloc_zeroed};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ptr;
 use std::sync::Barrier;
@@ -21,6 +22,8 @@ const SLOT: usize = 3;
 const NOW: Moment = Moment::from_micros(9_000_000);
 
 const LEASE: Duration = Duration::from_secs(1);
+
+const STARTED: u32 = 7;
 
 /// Memory for a zone, which stays as long as the process.
 fn memory(size: usize) -> NonNull<u8> {
@@ -374,8 +377,12 @@ fn even(pid: u32) -> bool {
     pid % 2 == 0
 }
 
+fn process(pid: u32) -> Process {
+    Process { pid, started: STARTED }
+}
+
 fn liveness(now: Moment) -> Liveness {
-    Liveness { now, lease: LEASE, exists: even }
+    Liveness { now, lease: LEASE, exists: even, started: |_| Some(STARTED) }
 }
 
 /// An app with a worker in each of the slots 0 to 3, each holding a request.
@@ -383,7 +390,7 @@ fn four_workers() -> (Zone<Lock>, AppId) {
     let zone = zone(1);
     let app = entry(&zone, "shop").app();
     for slot in 0..4 {
-        zone.enter(slot, 100 + 2 * slot as u32, NOW);
+        zone.enter(slot, process(100 + 2 * slot as u32), NOW);
         let lane = zone.lock().entry(app, slot).expect("there is room").lane;
         lane.publish_head(10 + slot as u64, Moment::from_micros(slot as u64));
         lane.add(Count::Held);
@@ -405,7 +412,7 @@ fn a_survey_counts_all_that_live() {
 #[test]
 fn a_survey_leaves_out_the_dead_and_those_who_left() {
     let (zone, app) = four_workers();
-    zone.enter(0, 1, NOW);
+    zone.enter(0, process(1), NOW);
     let lane = zone.lock().entry(app, 0).expect("there is room").lane;
     lane.publish_head(1, NOW);
     lane.add(Count::InFlight);
@@ -417,20 +424,112 @@ fn a_survey_leaves_out_the_dead_and_those_who_left() {
     assert_eq!((own.in_flight, own.first_anywhere), (1, 1), "who asks is there");
 }
 
+thread_local! {
+    /// What the system says of every process, and how often it was asked.
+    static SYSTEM: Cell<(Option<u32>, u32)> = const { Cell::new((Some(STARTED), 0)) };
+}
+
+fn ask_system(_: u32) -> Option<u32> {
+    let (started, asked) = SYSTEM.get();
+    SYSTEM.set((started, asked + 1));
+    started
+}
+
+/// The requests held by others than the worker in slot 0, and how often the system was asked.
+fn held_elsewhere(zone: &Zone<Lock>, app: AppId, after: Duration) -> (u32, u32) {
+    let liveness = Liveness { started: ask_system, ..liveness(NOW.plus(after)) };
+    SYSTEM.set((SYSTEM.get().0, 0));
+    let held = zone.survey(app, 0, &liveness).held - 1;
+    (held, SYSTEM.get().1)
+}
+
+const LATE: Duration = Duration::from_millis(1001);
+
+#[test]
+fn a_process_with_the_id_of_a_dead_worker_is_none() {
+    let (zone, app) = four_workers();
+    for said in [STARTED + 1, 0] {
+        SYSTEM.set((Some(said), 0));
+        assert_eq!(held_elsewhere(&zone, app, LEASE), (3, 0), "they have just shown themselves");
+        assert_eq!(held_elsewhere(&zone, app, LATE), (0, 3));
+        assert_eq!(held_elsewhere(&zone, app, LATE), (0, 0), "that is known from now on");
+        assert_eq!(zone.slots().collect::<Vec<_>>(), [0]);
+        (1..4).for_each(|slot| zone.enter(slot, process(200), NOW));
+        (1..4).for_each(|slot| {
+            let lane = zone.lock().entry(app, slot).expect("there is room").lane;
+            lane.add(Count::Held);
+        });
+    }
+}
+
+#[test]
+fn who_lives_is_asked_for_once_a_lease() {
+    let (zone, app) = four_workers();
+    SYSTEM.set((Some(STARTED), 0));
+    assert_eq!(held_elsewhere(&zone, app, LATE), (3, 3));
+    assert_eq!(held_elsewhere(&zone, app, LATE + LEASE), (3, 0));
+    zone.beat(2, NOW.plus(LATE + LEASE), Duration::ZERO);
+    assert_eq!(held_elsewhere(&zone, app, 2 * LATE), (3, 2), "one has shown itself");
+}
+
+#[test]
+fn who_cannot_be_told_from_another_lives() {
+    let (zone, app) = four_workers();
+    SYSTEM.set((None, 0));
+    assert_eq!(held_elsewhere(&zone, app, LATE), (3, 3));
+    let (zone, app) = four_workers();
+    SYSTEM.set((Some(STARTED + 1), 0));
+    for slot in 1..4 {
+        zone.enter(slot, Process { pid: 200, started: 0 }, NOW);
+        zone.lock().entry(app, slot).expect("there is room").lane.add(Count::Held);
+    }
+    assert_eq!(held_elsewhere(&zone, app, LATE), (3, 0));
+}
+
+#[test]
+fn nginx_ends_also_where_another_process_has_the_id_of_a_worker() {
+    let zone = zone(1);
+    let cycle = zone.next_cycle();
+    zone.enter(0, process(100), NOW);
+    zone.enter(1, process(102), NOW);
+    zone.exits(1, cycle);
+    SYSTEM.set((Some(STARTED + 1), 0));
+    let later = Liveness { started: ask_system, ..liveness(NOW.plus(LATE)) };
+    assert!(!zone.has_ended(&liveness(NOW)) && zone.has_ended(&later));
+}
+
+#[test]
+fn the_start_of_a_process_is_read() {
+    let stat = |name: &str, state: char, start: u64| {
+        format!(
+            "30782 ({name}) {state} 30781 30781 30779 0 -1 4194624 310 0 0 0 1 2 0 0 20 0 1 0 {start} 12 3\n"
+        )
+    };
+    for name in ["nginx", "nginx: worker", "a) Z 1 (b", ") ) S 1"] {
+        assert_eq!(start_of(stat(name, 'S', 104_233).as_bytes()), Some(104_233), "{name}");
+        assert_eq!(start_of(stat(name, 'Z', 104_233).as_bytes()), Some(0), "{name}");
+    }
+    assert_eq!(start_of(stat("x", 'R', (5 << 32) + 3).as_bytes()), Some(3));
+    for broken in ["", "1", "1 (x", "1 (x)", "1 (x) S", "1 (x) S 1 2 3", &stat("x", 'S', 1)[..60]] {
+        assert_eq!(start_of(broken.as_bytes()), None, "{broken}");
+    }
+    assert_eq!(start_of(b"1 (x) \xff"), None);
+}
+
 #[test]
 fn what_is_counted_apart_is_in_flight_for_all_apps() {
     let zone = zone(2);
     let apps = ["shop", "blog"].map(|name| entry(&zone, name).app());
     let seen_by = |me| apps.map(|app| zone.survey(app, me, &liveness(NOW)).in_flight);
     for (slot, pid) in [(0, 100), (1, 101), (900, 102)] {
-        zone.enter(slot, pid, NOW);
+        zone.enter(slot, process(pid), NOW);
         zone.lock().pass_apart(slot);
     }
     assert_eq!(seen_by(0), [2, 2], "one of the three is dead");
     assert_eq!(seen_by(1), [3, 3], "who asks is there");
     zone.leave_apart(900);
     assert_eq!(seen_by(0), [1, 1]);
-    zone.enter(0, 104, NOW);
+    zone.enter(0, process(104), NOW);
     assert_eq!(seen_by(0), [0, 0], "a predecessor's are over");
     zone.lock().pass_apart(SLOTS);
     zone.leave_apart(SLOTS);
@@ -463,7 +562,7 @@ fn who_looks_seldom_has_a_longer_lease() {
 #[test]
 fn who_enters_clears_its_own_lane_and_accounts_for_what_was_cut_off() {
     let (zone, app) = four_workers();
-    zone.enter(1, 200, NOW);
+    zone.enter(1, process(200), NOW);
     for (slot, lane) in zone.lanes(app).take(4) {
         let left = u32::from(slot != 1);
         assert_eq!(lane.get(Count::Held), left, "slot {slot}");
@@ -471,7 +570,7 @@ fn who_enters_clears_its_own_lane_and_accounts_for_what_was_cut_off() {
     }
     assert_eq!(zone.lock().gate(app).map(|gate| gate.totals.aborted), Some(1));
     for slot in [SLOTS, usize::MAX] {
-        zone.enter(slot, 300, NOW);
+        zone.enter(slot, process(300), NOW);
         zone.beat(slot, NOW, LEASE);
         zone.leave(slot);
     }
@@ -490,42 +589,42 @@ fn changes_and_configurations_are_counted() {
 fn nginx_ends_when_nobody_stays() {
     let zone = zone(1);
     let old = zone.next_cycle();
-    zone.enter(0, 100, NOW);
-    zone.enter(1, 102, NOW);
-    assert!(!zone.has_ended(even));
+    zone.enter(0, process(100), NOW);
+    zone.enter(1, process(102), NOW);
+    assert!(!zone.has_ended(&liveness(NOW)));
     assert!(zone.exits(0, old), "that is news");
     assert!(!zone.exits(0, old), "that is none");
-    assert!(!zone.has_ended(even), "one stays");
+    assert!(!zone.has_ended(&liveness(NOW)), "one stays");
     zone.exits(1, old);
-    assert!(zone.has_ended(even));
+    assert!(zone.has_ended(&liveness(NOW)));
 }
 
 #[test]
 fn a_reload_is_no_end() {
     let zone = zone(1);
     let old = zone.next_cycle();
-    zone.enter(0, 100, NOW);
+    zone.enter(0, process(100), NOW);
     let new = zone.next_cycle();
-    zone.enter(1, 102, NOW);
+    zone.enter(1, process(102), NOW);
     zone.exits(0, old);
-    assert!(!zone.has_ended(even), "a worker of the new configuration is there");
+    assert!(!zone.has_ended(&liveness(NOW)), "a worker of the new configuration is there");
     zone.leave(1);
-    assert!(!zone.has_ended(even), "others are about to come");
-    zone.enter(1, 104, NOW);
+    assert!(!zone.has_ended(&liveness(NOW)), "others are about to come");
+    zone.enter(1, process(104), NOW);
     zone.exits(1, new);
-    assert!(zone.has_ended(even));
+    assert!(zone.has_ended(&liveness(NOW)));
 }
 
 #[test]
 fn who_was_killed_does_not_stay() {
     let zone = zone(1);
     let cycle = zone.next_cycle();
-    zone.enter(0, 101, NOW);
-    zone.enter(1, 102, NOW);
+    zone.enter(0, process(101), NOW);
+    zone.enter(1, process(102), NOW);
     zone.exits(1, cycle);
-    assert!(zone.has_ended(even));
-    zone.enter(0, 104, NOW);
-    assert!(!zone.has_ended(even), "its place was taken");
+    assert!(zone.has_ended(&liveness(NOW)));
+    zone.enter(0, process(104), NOW);
+    assert!(!zone.has_ended(&liveness(NOW)), "its place was taken");
 }
 
 #[derive(Clone, Debug)]
@@ -650,7 +749,7 @@ fn nobody_slips_through_while_an_app_is_paused() {
             let (zone, quiet, done, begin) = (&zone, &quiet, &done, &begin);
             scope.spawn(move || {
                 let entry = zone.lock().entry(app, slot).expect("there is room");
-                zone.enter(slot, 2, NOW);
+                zone.enter(slot, process(2), NOW);
                 begin.wait();
                 while !done.load(SeqCst) {
                     if entry.pass() {

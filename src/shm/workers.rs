@@ -6,6 +6,40 @@ use core::time::Duration;
 use super::layout::WorkerSlot;
 use crate::gate::time::Moment;
 
+/// A process, told from others that have its id after its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    pub pid: u32,
+    /// When it started, see [`start_of`]; 0 if that is not known.
+    pub started: u32,
+}
+
+impl Process {
+    fn of_bits(bits: u64) -> Self {
+        let [pid, started] = [bits >> 32, bits & u64::from(u32::MAX)];
+        let half = |half| u32::try_from(half).unwrap_or_default();
+        Self { pid: half(pid), started: half(started) }
+    }
+
+    fn bits(self) -> u64 {
+        u64::from(self.pid) << 32 | u64::from(self.started)
+    }
+}
+
+/// When a process started, in ticks since the system did (the lower half of them), by what Linux
+/// says in `/proc/PID/stat`. 0 for one that has ended, and whose parent does not know that yet.
+pub fn start_of(stat: &[u8]) -> Option<u32> {
+    // The name, in brackets, can be anything.
+    let behind_name = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = core::str::from_utf8(stat.get(behind_name + 1..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return Some(0);
+    }
+    let ticks = fields.nth(18)?.parse::<u64>().ok()?;
+    u32::try_from(ticks & u64::from(u32::MAX)).ok()
+}
+
 /// What it takes to tell the living from the dead.
 #[derive(Clone, Copy, Debug)]
 pub struct Liveness {
@@ -15,6 +49,8 @@ pub struct Liveness {
     pub lease: Duration,
     /// Whether there is a process with this id.
     pub exists: fn(u32) -> bool,
+    /// When the process with this id started, as [`start_of`] says it; `None` if that cannot be told.
+    pub started: fn(u32) -> Option<u32>,
 }
 
 impl WorkerSlot {
@@ -23,16 +59,53 @@ impl WorkerSlot {
         self.beat.store(now.as_micros(), SeqCst);
     }
 
-    /// Whether a worker is here. One that was killed and not replaced leaves its id behind.
+    pub fn enter(&self, process: Process) {
+        self.process.store(process.bits(), SeqCst);
+    }
+
+    pub fn leave(&self) {
+        self.process.store(0, SeqCst);
+    }
+
+    pub fn is_taken(&self) -> bool {
+        self.process.load(SeqCst) != 0
+    }
+
+    /// Whether a worker is here. One that was killed and not replaced leaves its id behind, which
+    /// another process may have by now.
     pub fn lives(&self, liveness: &Liveness) -> bool {
-        let pid = self.pid.load(SeqCst);
-        pid != 0 && (liveness.exists)(pid)
+        let bits = self.process.load(SeqCst);
+        let process = Process::of_bits(bits);
+        if process.pid == 0 || !(liveness.exists)(process.pid) {
+            return false;
+        }
+        let is_another = self.is_another(process, liveness);
+        if is_another {
+            // Unless the next worker has come meanwhile, nobody is here.
+            let _ = self.process.compare_exchange(bits, 0, SeqCst, SeqCst);
+        }
+        !is_another
     }
 
     /// Whether a worker is here that was not told to exit.
-    pub fn stays(&self, exists: fn(u32) -> bool) -> bool {
-        let pid = self.pid.load(SeqCst);
-        pid != 0 && self.exiting.load(SeqCst) == 0 && exists(pid)
+    pub fn stays(&self, liveness: &Liveness) -> bool {
+        self.exiting.load(SeqCst) == 0 && self.lives(liveness)
+    }
+
+    /// Whether the process is not the one that came here. That costs more to find out than whether
+    /// there is one, so it is done once a lease for all workers together, and not for one that has
+    /// just shown itself.
+    fn is_another(&self, process: Process, liveness: &Liveness) -> bool {
+        let seen = self.checked.load(SeqCst).max(self.beat.load(SeqCst));
+        if process.started == 0 || liveness.now.since(Moment::from_micros(seen)) <= liveness.lease {
+            return false;
+        }
+        let started = (liveness.started)(process.pid);
+        if started.is_some_and(|started| started != process.started) {
+            return true;
+        }
+        self.checked.store(liveness.now.as_micros(), SeqCst);
+        false
     }
 
     /// Whether the others wait for this worker to release what it holds before they go on. One that

@@ -18,12 +18,12 @@ use std::time::Duration;
 use super::calls::{Call, Waiter};
 use super::ledger::{Id, Pid};
 use super::task::pause;
-use super::world::{World, exists};
+use super::world::World;
 use crate::gate::lane::{Count, NO_TICKET, Survey, Ticket};
 use crate::gate::time::Moment;
 use crate::gate::trial::Outcome;
 use crate::gate::{Gate, State};
-use crate::shm::{AppId, Entry, Liveness};
+use crate::shm::{AppId, Entry, Liveness, Process};
 pub use admission::Arriving;
 use queue::Queue;
 use request::{Request, Stage};
@@ -230,7 +230,8 @@ impl Worker {
 
     async fn enter(&self) {
         self.bury_predecessor();
-        self.world.zone.enter(self.slot, self.pid, self.world.now());
+        let process = Process { pid: self.pid, started: 0 };
+        self.world.zone.enter(self.slot, process, self.world.now());
         pause().await;
         self.world.zone.note_change();
         pause().await;
@@ -277,7 +278,7 @@ impl Worker {
         if self.world.zone.exits(self.slot, self.cycle) {
             self.ring_others();
         }
-        self.leaving.set(self.world.zone.has_ended(exists));
+        self.leaving.set(self.world.zone.has_ended(&self.liveness()));
     }
 
     async fn look_at_all(&self, now: Moment) {

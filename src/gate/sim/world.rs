@@ -19,7 +19,7 @@ use crate::shm::{Liveness, Zone};
 pub const NAMES: usize = 8;
 
 /// Room for five apps or so.
-const ZONE_SIZE: usize = 32 * 1024;
+const ZONE_SIZE: usize = 48 * 1024;
 
 const PAGE: usize = 4096;
 
@@ -120,7 +120,7 @@ impl World {
     }
 
     pub fn liveness(&self) -> Liveness {
-        Liveness { now: self.now(), lease: LEASE, exists }
+        Liveness { now: self.now(), lease: LEASE, exists, started: |_| None }
     }
 
     pub fn set_alive(&self, pid: Pid, alive: bool) {

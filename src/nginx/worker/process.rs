@@ -1,6 +1,7 @@
 //! The life of a worker: how it begins and ends, and which processes there are.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::fs;
 
 use nginx_sys::{
     NGX_LOG_NOTICE, NGX_LOG_WARN, NGX_OK, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_cycle_t,
@@ -14,6 +15,7 @@ use crate::nginx::conf::MainConf;
 use crate::nginx::module::module;
 use crate::nginx::zone::{Zone, attached};
 use crate::nginx::{clock, successor, wake};
+use crate::shm::{Process, start_of};
 
 /// The configuration that this process, and those forked from it, belong to.
 static CYCLE: AtomicU32 = AtomicU32::new(0);
@@ -62,7 +64,8 @@ unsafe fn enter(cycle: &ngx_cycle_t) {
     let worker = HERE.get().get_or_init(|| Worker::start(cycle, unsafe { main.as_ref() }, zone));
     // SAFETY: nginx's own variable.
     let pid = u32::try_from(unsafe { ngx_pid }).unwrap_or_default();
-    zone.enter(worker.slot, pid, clock::now());
+    let process = Process { pid, started: started(pid).unwrap_or_default() };
+    zone.enter(worker.slot, process, clock::now());
     // SAFETY: the caller's promise.
     let listens = unsafe { wake::listen(worker.slot, Some(on_ring)) };
     if !listens {
@@ -104,7 +107,7 @@ impl Worker {
             wake::ring(self.zone.slots().filter(|slot| *slot != self.slot));
         }
         let alone = || self.store.is_none() || !successor::exists();
-        let leaving = self.zone.has_ended(exists) && alone();
+        let leaving = self.zone.has_ended(&self.liveness(clock::now())) && alone();
         if leaving && !self.leaving.replace(leaving) && self.holding.get() > 0 {
             ngx::ngx_log_error!(
                 NGX_LOG_NOTICE,
@@ -141,4 +144,9 @@ pub fn exists(pid: u32) -> bool {
     // SAFETY: signal 0 is not sent; the call only says whether it could be.
     let found = unsafe { libc::kill(pid, 0) } == 0;
     found || std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+}
+
+/// When the process with this id started, if the system tells.
+pub(super) fn started(pid: u32) -> Option<u32> {
+    start_of(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
