@@ -92,16 +92,17 @@ impl Lane {
     /// Empties the lane, for the next worker in its place.
     pub fn clear(&self) {
         self.publish_head(NO_TICKET, Moment::NEVER);
-        for counter in [
-            &self.held,
-            &self.in_flight,
-            &self.upgraded,
-            &self.released,
-            &self.trial,
-            &self.waiting,
-        ] {
-            counter.store(0, SeqCst);
-        }
+        self.counters().iter().for_each(|counter| counter.store(0, SeqCst));
+    }
+
+    /// Whether nothing is in it, so that it is as a new one.
+    pub fn is_quiet(&self) -> bool {
+        let is_zero = |counter: &&AtomicU32| counter.load(SeqCst) == 0;
+        self.head() == NO_TICKET && self.counters().iter().all(is_zero)
+    }
+
+    fn counters(&self) -> [&AtomicU32; 6] {
+        [&self.held, &self.in_flight, &self.upgraded, &self.released, &self.trial, &self.waiting]
     }
 
     fn counter(&self, count: Count) -> &AtomicU32 {

@@ -20,7 +20,8 @@ use crate::shm::AppId;
 /// Stays where it is made: nginx has pointers into it.
 pub struct Queue {
     pub app: AppId,
-    pub lane: &'static Lane,
+    /// Its worker's, which can be another each time that the first request is held.
+    pub lane: Cell<&'static Lane>,
     members: UnsafeCell<ngx_queue_t>,
     /// Whether a batch was let go whose events have not all run: the head that the others see is
     /// still that of the batch.
@@ -35,7 +36,7 @@ impl Queue {
     pub fn new(app: AppId, lane: &'static Lane) -> Box<Self> {
         let queue = Box::new(Self {
             app,
-            lane,
+            lane: Cell::new(lane),
             members: UnsafeCell::default(),
             busy: Cell::new(false),
             detour: Cell::new(false),
@@ -75,12 +76,13 @@ impl Queue {
     }
 
     /// Puts a request at the end. Under the zone's lock, so that nobody opens the app in between.
-    pub fn push(&self, passage: &Passage) {
+    pub fn push(&self, passage: &Passage, lane: &'static Lane) {
         let was_empty = self.is_empty();
+        self.lane.set(lane);
         // SAFETY: the link is in no queue yet.
         unsafe { ngx_queue_insert_before(self.members.get(), passage.link.get()) };
         if was_empty && !self.busy.get() {
-            self.lane.publish_head(passage.ticket(), passage.since());
+            lane.publish_head(passage.ticket(), passage.since());
         }
     }
 
@@ -92,8 +94,8 @@ impl Queue {
     /// Shows the others who is first here now.
     pub fn publish(&self) {
         match self.first() {
-            Some(first) => self.lane.publish_head(first.ticket(), first.since()),
-            None => self.lane.publish_head(NO_TICKET, Moment::NEVER),
+            Some(first) => self.lane.get().publish_head(first.ticket(), first.since()),
+            None => self.lane.get().publish_head(NO_TICKET, Moment::NEVER),
         }
     }
 

@@ -1,13 +1,13 @@
 //! Which app is where: found by name, made when needed, forgotten when idle and room is needed.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::Ordering::SeqCst;
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use parking_lot::lock_api::{MutexGuard, RawMutex};
 
 use super::layout::{App, BUCKETS, CHUNK_LANES, Directory, NONE, Name};
 use super::{AppId, Entry, Zone};
-use crate::gate::lane::{Count, Lane};
+use crate::gate::lane::Lane;
 use crate::gate::{Gate, State};
 
 /// There is no room for another app, or for another worker's lane.
@@ -63,9 +63,10 @@ impl<'z, R: RawMutex> Locked<'z, R> {
         Ok(app)
     }
 
-    /// The app with the lane of the worker in `slot`.
-    pub fn entry(&mut self, app: AppId, slot: usize) -> Result<Entry, Full> {
-        let lane = self.lane(app, slot)?;
+    /// The app with the lane of the worker in `slot`. An idle app gives up lanes of its own for it if
+    /// need be: `search` is how many are looked at for that.
+    pub fn entry(&mut self, app: AppId, slot: usize, search: usize) -> Result<Entry, Full> {
+        let lane = self.lane(app, slot, search)?;
         let record = self.record(app).ok_or(Full)?;
         Ok(Entry { lane, record, generation: record.word.generation() })
     }
@@ -110,14 +111,12 @@ impl<'z, R: RawMutex> Locked<'z, R> {
         unsafe { *cell.get() = value };
     }
 
-    fn lane(&mut self, app: AppId, slot: usize) -> Result<&'static Lane, Full> {
+    fn lane(&mut self, app: AppId, slot: usize, search: usize) -> Result<&'static Lane, Full> {
         let index = self.record(app).and_then(|record| record.lanes.get(slot / CHUNK_LANES));
         let index = index.ok_or(Full)?;
         if index.load(SeqCst) == 0 {
-            let next = self.directory.chunks_used;
-            self.zone.chunks.get(next as usize).ok_or(Full)?;
-            self.directory.chunks_used = next + 1;
-            index.store(next + 1, SeqCst);
+            let chunk = self.unused_chunk().or_else(|| self.spare_chunk(app, search));
+            index.store(chunk.ok_or(Full)?, SeqCst);
         }
         let chunk = self.zone.chunks.get(index.load(SeqCst) as usize - 1).ok_or(Full)?;
         chunk.lanes.get(slot % CHUNK_LANES).ok_or(Full)
@@ -128,6 +127,26 @@ impl<'z, R: RawMutex> Locked<'z, R> {
         self.zone.apps.get(next as usize)?;
         self.directory.apps_used = next + 1;
         Some(AppId(next))
+    }
+
+    /// A chunk, as the records name it.
+    fn unused_chunk(&mut self) -> Option<u32> {
+        let next = self.directory.chunks_used;
+        self.zone.chunks.get(next as usize)?;
+        self.directory.chunks_used = next + 1;
+        Some(next + 1)
+    }
+
+    /// Takes a chunk from an idle app, which gets another when a request of it comes. All lanes in it
+    /// are as new.
+    fn spare_chunk(&mut self, app: AppId, search: usize) -> Option<u32> {
+        let has_lanes = |index: &AtomicU32| index.load(SeqCst) != 0;
+        let idle = self.find_idle(search, |other, record| {
+            other != app && record.lanes.iter().any(has_lanes)
+        })?;
+        let index = self.record(idle)?.lanes.iter().rfind(|index| has_lanes(index))?;
+
+        Some(index.swap(0, SeqCst))
     }
 
     fn insert(&mut self, app: AppId, name: Name, hash: u32) {
@@ -143,37 +162,42 @@ impl<'z, R: RawMutex> Locked<'z, R> {
         }
     }
 
-    /// Takes an app out that nothing is known of but its totals, the least recently used ones
-    /// first (by a clock: what was used since the hand last passed is spared once).
+    /// Takes an app out that nothing is known of but its totals.
     fn forget_idle(&mut self, search: usize) -> Option<AppId> {
+        let app = self.find_idle(search, |_, _| true)?;
+        self.unlink(app, self.record(app)?);
+        Some(app)
+    }
+
+    /// Finds an app that is open and idle, the least recently used ones first (by a clock: what was
+    /// used since the hand last passed is spared once). Its entries are good no more.
+    fn find_idle(&mut self, search: usize, suits: impl Fn(AppId, &App) -> bool) -> Option<AppId> {
         // Twice round: the first time may only take back that the records were used.
         for _ in 0..search.min(2 * self.zone.apps.len()) {
             let app = AppId(self.directory.hand);
             self.directory.hand = (self.directory.hand + 1) % self.directory.apps_used.max(1);
             let record = self.record(app)?;
-            if record.used.swap(0, SeqCst) == 0 && self.take_if_idle(app, record) {
+            let found = suits(app, record) && record.used.swap(0, SeqCst) == 0;
+            if found && self.is_idle(app, record) {
                 return Some(app);
             }
         }
         None
     }
 
-    fn take_if_idle(&mut self, app: AppId, record: &App) -> bool {
+    /// Whether an app is open and idle: if so, whoever passes with an entry that it has kept finds
+    /// that this is good no more.
+    fn is_idle(&self, app: AppId, record: &App) -> bool {
         if self.read(&record.gate).state() != State::Open {
             return false;
         }
         let before = record.word.generation();
         record.word.renew();
-        let busy = self.zone.lanes(app).any(|(_, lane)| {
-            let counts = [Count::InFlight, Count::Upgraded, Count::Held, Count::Waiting];
-            counts.iter().any(|count| lane.get(*count) > 0)
-        });
-        if busy {
+        let idle = self.zone.lanes(app).all(|(_, lane)| lane.is_quiet());
+        if !idle {
             record.word.restore(before);
-            return false;
         }
-        self.unlink(app, record);
-        true
+        idle
     }
 
     fn unlink(&mut self, app: AppId, record: &App) {

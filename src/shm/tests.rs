@@ -54,7 +54,7 @@ fn zone(apps: u32) -> Zone<Lock> {
 fn entry(zone: &Zone<Lock>, name: &str) -> Entry {
     let mut locked = zone.lock();
     let app = locked.find_or_create(name.as_bytes(), 0).expect("there is room");
-    locked.entry(app, SLOT).expect("there is room")
+    locked.entry(app, SLOT, 0).expect("there is room")
 }
 
 /// As [`entry`], where the name is new and room has to be made for it.
@@ -62,7 +62,7 @@ fn crowd_in(zone: &Zone<Lock>, name: &str) -> Result<Entry, Full> {
     let mut locked = zone.lock();
     assert_eq!(locked.find(name.as_bytes()), None);
     let app = locked.find_or_create(name.as_bytes(), usize::MAX)?;
-    locked.entry(app, SLOT)
+    locked.entry(app, SLOT, 0)
 }
 
 fn pause(zone: &Zone<Lock>, app: AppId) {
@@ -101,7 +101,7 @@ fn a_zone_stays_within_its_memory() {
     let zone = create(memory, size, 1).expect("it is large enough");
     for name in ["a", "b", "c"] {
         pause(&zone, entry(&zone, name).app());
-        zone.lock().entry(AppId(2), SLOT).expect("there is room").lane.add(Count::Held);
+        zone.lock().entry(AppId(2), SLOT, 0).expect("there is room").lane.add(Count::Held);
     }
     // SAFETY: what lies behind the zone is nobody's.
     let behind = unsafe { slice::from_raw_parts(memory.as_ptr().add(size), PAGE) };
@@ -243,7 +243,7 @@ fn what_is_busy_is_never_forgotten() {
 fn what_is_busy_in_another_worker_is_not_forgotten() {
     let zone = zone(1);
     let app = entry(&zone, "busy").app();
-    let elsewhere = zone.lock().entry(app, SLOT + 1).expect("there is room");
+    let elsewhere = zone.lock().entry(app, SLOT + 1, 0).expect("there is room");
     assert!(elsewhere.pass());
     assert_eq!(crowd_in(&zone, "new").err(), Some(Full));
     elsewhere.leave();
@@ -287,7 +287,7 @@ fn made_up_names_cannot_fill_a_zone() {
         let mut locked = zone.lock();
         // What a request may search for is bounded; it passes uncounted if nothing is found.
         let Ok(app) = locked.find_or_create(name.as_bytes(), 64) else { panic!("{name}") };
-        let made_up = locked.entry(app, SLOT).expect("there is room");
+        let made_up = locked.entry(app, SLOT, 0).expect("there is room");
         drop(locked);
         assert!(made_up.pass());
         made_up.leave();
@@ -335,9 +335,9 @@ fn each_worker_has_a_lane_of_its_own_in_each_app() {
     for name in [b"a", b"b"] {
         let app = locked.find_or_create(name, 0).expect("there is room");
         for slot in 0..CHUNK_LANES {
-            let lane = locked.entry(app, slot).expect("there is room").lane;
+            let lane = locked.entry(app, slot, 0).expect("there is room").lane;
             assert!(!lanes.iter().any(|other| ptr::eq(*other, lane)));
-            assert!(ptr::eq(lane, locked.entry(app, slot).expect("there is room").lane));
+            assert!(ptr::eq(lane, locked.entry(app, slot, 0).expect("there is room").lane));
             lanes.push(lane);
         }
         assert_eq!(zone.lanes(app).count(), CHUNK_LANES);
@@ -349,18 +349,73 @@ fn lanes_run_out_and_records_keep_theirs() {
     let zone = zone(2);
     let a = entry(&zone, "a");
     let mut locked = zone.lock();
-    assert_eq!(locked.entry(a.app(), SLOTS).err(), Some(Full), "there is no such slot");
-    assert!(locked.entry(a.app(), SLOTS - 1).is_ok(), "a second chunk for the same app");
+    assert_eq!(locked.entry(a.app(), SLOTS, 0).err(), Some(Full), "there is no such slot");
+    assert!(locked.entry(a.app(), SLOTS - 1, 0).is_ok(), "a second chunk for the same app");
     let b = locked.find_or_create(b"b", 0).expect("there is room");
-    assert_eq!(locked.entry(b, 0).err(), Some(Full), "two chunks are all there are");
-    assert!(locked.entry(a.app(), SLOTS - 2).is_ok());
-    assert_eq!(locked.entry(AppId(9), 0).err(), Some(Full), "there is no such app");
+    assert_eq!(locked.entry(b, 0, 0).err(), Some(Full), "two chunks are all there are");
+    assert!(locked.entry(a.app(), SLOTS - 2, 0).is_ok());
+    assert_eq!(locked.entry(AppId(9), 0, 0).err(), Some(Full), "there is no such app");
     drop(locked);
     let slots: Vec<_> = zone.lanes(a.app()).map(|(slot, _)| slot).collect();
     let expected: Vec<_> = (0..CHUNK_LANES).chain(SLOTS - CHUNK_LANES..SLOTS).collect();
     assert_eq!(slots, expected);
     let c = crowd_in(&zone, "c").expect("a is idle, and has lanes");
     assert_eq!((c.app(), zone.lanes(c.app()).count()), (a.app(), 2 * CHUNK_LANES));
+}
+
+/// An entry in another chunk than that of `SLOT`, which has to be taken from somewhere.
+fn elsewhere(zone: &Zone<Lock>, app: AppId) -> Result<Entry, Full> {
+    zone.lock().entry(app, SLOT + CHUNK_LANES, usize::MAX)
+}
+
+#[test]
+fn an_idle_app_gives_up_its_lanes() {
+    let zone = zone(2);
+    let (busy, idle) = (entry(&zone, "busy"), entry(&zone, "idle"));
+    assert!(busy.pass());
+    let second = elsewhere(&zone, busy.app()).expect("one is idle");
+    assert_eq!((zone.lanes(busy.app()).count(), zone.lanes(idle.app()).count()), (32, 0));
+    assert!(!idle.pass() && idle.lane.is_quiet(), "who comes to it has to look again");
+    assert!(busy.pass() && second.pass(), "the other's lanes are as before");
+    assert!(knows(&zone, "idle"), "it is not forgotten");
+
+    assert_eq!(elsewhere(&zone, idle.app()).err(), Some(Full), "none is idle");
+    [busy, busy, second].iter().for_each(Entry::leave);
+    let again = elsewhere(&zone, idle.app()).expect("one is idle");
+    assert_eq!((zone.lanes(busy.app()).count(), zone.lanes(idle.app()).count()), (16, 16));
+    assert!(again.pass() && !second.pass());
+}
+
+#[test]
+fn whoever_is_not_idle_keeps_its_lanes() {
+    let alone = zone(1);
+    let only = entry(&alone, "only");
+    assert_eq!(elsewhere(&alone, only.app()).err(), Some(Full), "not from itself");
+
+    let zone = zone(2);
+    let (poor, rich) = (entry(&zone, "poor"), entry(&zone, "rich"));
+    let counts = [
+        Count::Held,
+        Count::InFlight,
+        Count::Upgraded,
+        Count::Released,
+        Count::Trial,
+        Count::Waiting,
+    ];
+    for count in counts {
+        rich.lane.add(count);
+        assert_eq!(elsewhere(&zone, poor.app()).err(), Some(Full), "{count:?}");
+        rich.lane.sub(count);
+    }
+    rich.lane.publish_head(7, NOW);
+    assert_eq!(elsewhere(&zone, poor.app()).err(), Some(Full), "a head that is not taken back yet");
+    rich.lane.publish_head(NO_TICKET, Moment::NEVER);
+    pause(&zone, rich.app());
+    assert_eq!(elsewhere(&zone, poor.app()).err(), Some(Full), "what is paused holds soon");
+    resume(&zone, rich.app());
+    assert!(rich.pass(), "its entry has been good all the time");
+    rich.leave();
+    assert!(elsewhere(&zone, poor.app()).is_ok());
 }
 
 #[test]
@@ -391,7 +446,7 @@ fn four_workers() -> (Zone<Lock>, AppId) {
     let app = entry(&zone, "shop").app();
     for slot in 0..4 {
         zone.enter(slot, process(100 + 2 * slot as u32), NOW);
-        let lane = zone.lock().entry(app, slot).expect("there is room").lane;
+        let lane = zone.lock().entry(app, slot, 0).expect("there is room").lane;
         lane.publish_head(10 + slot as u64, Moment::from_micros(slot as u64));
         lane.add(Count::Held);
     }
@@ -413,7 +468,7 @@ fn a_survey_counts_all_that_live() {
 fn a_survey_leaves_out_the_dead_and_those_who_left() {
     let (zone, app) = four_workers();
     zone.enter(0, process(1), NOW);
-    let lane = zone.lock().entry(app, 0).expect("there is room").lane;
+    let lane = zone.lock().entry(app, 0, 0).expect("there is room").lane;
     lane.publish_head(1, NOW);
     lane.add(Count::InFlight);
     zone.leave(1);
@@ -456,7 +511,7 @@ fn a_process_with_the_id_of_a_dead_worker_is_none() {
         assert_eq!(zone.slots().collect::<Vec<_>>(), [0]);
         (1..4).for_each(|slot| zone.enter(slot, process(200), NOW));
         (1..4).for_each(|slot| {
-            let lane = zone.lock().entry(app, slot).expect("there is room").lane;
+            let lane = zone.lock().entry(app, slot, 0).expect("there is room").lane;
             lane.add(Count::Held);
         });
     }
@@ -481,7 +536,7 @@ fn who_cannot_be_told_from_another_lives() {
     SYSTEM.set((Some(STARTED + 1), 0));
     for slot in 1..4 {
         zone.enter(slot, Process { pid: 200, started: 0 }, NOW);
-        zone.lock().entry(app, slot).expect("there is room").lane.add(Count::Held);
+        zone.lock().entry(app, slot, 0).expect("there is room").lane.add(Count::Held);
     }
     assert_eq!(held_elsewhere(&zone, app, LATE), (3, 0));
 }
@@ -666,7 +721,7 @@ fn take_step(zone: &Zone<Lock>, models: &mut BTreeMap<u8, Model>, step: &Step) {
     }
     let mut locked = zone.lock();
     let Ok(app) = locked.find_or_create(&[b'n', *name], usize::MAX) else { return };
-    let entry = locked.entry(app, SLOT).expect("there is a chunk for each");
+    let entry = locked.entry(app, SLOT, 0).expect("there is a chunk for each");
     drop(locked);
     assert_eq!(entry.is_open(), !model.paused);
     match step {
@@ -748,7 +803,7 @@ fn nobody_slips_through_while_an_app_is_paused() {
         for slot in 0..THREADS {
             let (zone, quiet, done, begin) = (&zone, &quiet, &done, &begin);
             scope.spawn(move || {
-                let entry = zone.lock().entry(app, slot).expect("there is room");
+                let entry = zone.lock().entry(app, slot, 0).expect("there is room");
                 zone.enter(slot, process(2), NOW);
                 begin.wait();
                 while !done.load(SeqCst) {
@@ -808,7 +863,7 @@ fn nobody_is_counted_for_an_app_that_has_taken_the_record_over() {
 fn use_for_a_while(zone: &Zone<Lock>, name: &[u8], slot: usize) {
     let mut locked = zone.lock();
     let Ok(app) = locked.find_or_create(name, 4) else { return };
-    let Ok(entry) = locked.entry(app, slot) else { return };
+    let Ok(entry) = locked.entry(app, slot, 0) else { return };
     drop(locked);
     for _ in 0..20 {
         if entry.pass() {

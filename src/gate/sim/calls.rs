@@ -108,7 +108,7 @@ impl Worker {
         let app = {
             let mut locked = self.world.zone.lock();
             let app = self.find_or_create(&mut locked, name, usize::MAX)?;
-            locked.entry(app, self.slot).ok()?;
+            locked.entry(app, self.slot, usize::MAX).ok()?;
             locked.update(app, action);
             app
         };
@@ -142,7 +142,7 @@ impl Worker {
         limit: Option<Duration>,
         policy: Policy,
     ) {
-        let Ok(entry) = self.world.zone.lock().entry(app, self.slot) else { return };
+        let Ok(entry) = self.world.zone.lock().entry(app, self.slot, usize::MAX) else { return };
         let until = limit.map_or(Moment::NEVER, |limit| self.world.now().plus(limit));
         let waiter = Waiter { until, name, awaited, entry, policy };
         entry.lane.add(Count::Waiting);

@@ -55,7 +55,8 @@ impl Crew {
         for _ in 0..count {
             let taken = |slot: &usize| self.members.iter().any(|m| m.worker.slot == *slot);
             let first = self.world.plan.first_slot;
-            let slot = (first..).find(|slot| !taken(slot)).expect("there are slots");
+            let mut slots = (first..).step_by(self.world.plan.slots_apart);
+            let slot = slots.find(|slot| !taken(slot)).expect("there are slots");
             self.last_pid += 1;
             let worker = Rc::new(Worker::new(Rc::clone(&self.world), slot, self.last_pid));
             self.world.set_alive(worker.pid, true);

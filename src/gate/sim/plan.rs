@@ -12,6 +12,8 @@ pub struct Plan {
     pub workers: usize,
     /// The first process slot that is used: others than the lowest need more lanes.
     pub first_slot: usize,
+    /// Slots from one worker to the next: with 16 each needs lanes of its own, and they run out.
+    pub slots_apart: usize,
     /// `intermission_interval` where the requests come in, in milliseconds.
     pub intervals: [u64; 2],
     /// Apps that are paused and resumed.
@@ -47,6 +49,7 @@ impl Plan {
             moves: 200 + rng.below(600),
             workers: 1 + rng.index(4),
             first_slot: rng.one_of(&[0, 0, 0, 13]),
+            slots_apart: rng.one_of(&[1, 1, 1, 16]),
             intervals: [250, rng.one_of(&[20, 250, 250, 2000])],
             apps: 1 + rng.index(2),
             made_up_names: rng.chance(30),

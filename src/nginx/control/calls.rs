@@ -18,7 +18,7 @@ use crate::nginx::worker::Worker;
 use crate::shm::AppId;
 
 /// How many records are looked at, for a call, to find an app that can be forgotten.
-const SEARCH: usize = usize::MAX;
+pub const SEARCH: usize = usize::MAX;
 
 /// A call that is being answered.
 pub struct Calling<'r> {
@@ -148,7 +148,7 @@ impl Calling<'_> {
         };
         let mut locked = self.worker.zone.lock();
         let app = locked.find_or_create(name, SEARCH).map_err(|_| full())?;
-        locked.entry(app, self.worker.slot).map_err(|_| full())?;
+        locked.entry(app, self.worker.slot, SEARCH).map_err(|_| full())?;
         let change = locked.update(app, action).ok_or_else(full)?;
         drop(locked);
         self.tell(app, name, &change);

@@ -14,7 +14,7 @@ use nginx_sys::{
 };
 
 use super::answer::{Answer, send};
-use super::calls::{Calling, Reply, report};
+use super::calls::{Calling, Reply, SEARCH, report};
 use crate::control::Done;
 use crate::control::args::Disable;
 use crate::gate::lane::Count;
@@ -60,7 +60,7 @@ pub fn begin(
     limit: Option<Duration>,
 ) -> Reply {
     let worker = calling.worker;
-    let Ok(entry) = worker.zone.lock().entry(app, worker.slot) else {
+    let Ok(entry) = worker.zone.lock().entry(app, worker.slot, SEARCH) else {
         return Reply::Now(Answer::error(507, "The zone has no room: enlarge intermission_zone."));
     };
     let waiter = Waiter {

@@ -52,7 +52,7 @@ impl Worker {
             return self.go_apart(locked, name, now);
         };
         let state = self.zone.state(app);
-        let Ok(entry) = locked.entry(app, self.slot) else {
+        let Ok(entry) = locked.entry(app, self.slot, SEARCH) else {
             return self.knock_without_lane(locked, app, name, &knock, now);
         };
         let Some(place) = self.queues.get(app.index()) else { return Answer::Full };
@@ -80,7 +80,7 @@ impl Worker {
                     self.zone.beat(self.slot, now, interval);
                 }
                 passage.hold(entry, ticket, now);
-                place.get_or_init(|| Queue::new(app, entry.lane)).push(passage);
+                place.get_or_init(|| Queue::new(app, entry.lane)).push(passage, entry.lane);
                 entry.lane.add(Count::Held);
                 drop(locked);
                 self.began_to_hold(app, interval, now);

@@ -83,7 +83,7 @@ impl Worker {
             return None;
         };
         let state = self.world.zone.state(app);
-        let Ok(entry) = locked.entry(app, self.slot) else {
+        let Ok(entry) = locked.entry(app, self.slot, SEARCH) else {
             if state == State::Open {
                 self.world.ledger.borrow().pass_uncounted(name);
             }
@@ -146,7 +146,7 @@ impl Worker {
         if self.holding.get() == 0 {
             self.beat(now, arriving.interval);
         }
-        self.queue(entry).push(&request);
+        self.queue(entry).push(&request, entry.lane);
         entry.lane.add(Count::Held);
         self.requests.borrow_mut().insert(arriving.id, request);
     }

@@ -15,13 +15,13 @@ impl Worker {
         if self.at_work.get() || self.over.get() {
             return;
         }
-        let mut locked = self.world.zone.lock();
+        let locked = self.world.zone.lock();
         let truths = self.world.ledger.borrow().counts_of(self.pid);
         for app in locked.apps() {
             let name = World::app_named(locked.name(app));
-            let Ok(entry) = locked.entry(app, self.slot) else { continue };
             let truth = truths[name];
-            let lane = entry.lane;
+            let mut lanes = self.world.zone.lanes(app);
+            let Some((_, lane)) = lanes.find(|(slot, _)| *slot == self.slot) else { continue };
             let told = Counts {
                 held: lane.get(Count::Held),
                 in_flight: lane.get(Count::InFlight),

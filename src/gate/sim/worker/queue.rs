@@ -11,7 +11,7 @@ use crate::shm::{AppId, Entry};
 
 pub struct Queue {
     pub app: AppId,
-    lane: &'static Lane,
+    lane: Cell<&'static Lane>,
     members: RefCell<VecDeque<Rc<Request>>>,
     /// A batch was let go whose events have not all run.
     pub busy: Cell<bool>,
@@ -22,7 +22,7 @@ impl Queue {
     pub fn new(entry: Entry) -> Self {
         Self {
             app: entry.app(),
-            lane: entry.lane,
+            lane: Cell::new(entry.lane),
             members: RefCell::default(),
             busy: Cell::new(false),
             detour: Cell::new(false),
@@ -33,11 +33,12 @@ impl Queue {
         self.members.borrow().front().map_or(NO_TICKET, |first| first.ticket)
     }
 
-    pub fn push(&self, request: &Rc<Request>) {
+    pub fn push(&self, request: &Rc<Request>, lane: &'static Lane) {
+        self.lane.set(lane);
         let was_empty = self.members.borrow().is_empty();
         self.members.borrow_mut().push_back(Rc::clone(request));
         if was_empty && !self.busy.get() {
-            self.lane.publish_head(request.ticket, request.since);
+            lane.publish_head(request.ticket, request.since);
         }
     }
 
@@ -54,8 +55,8 @@ impl Queue {
 
     pub fn publish(&self) {
         match self.members.borrow().front() {
-            Some(first) => self.lane.publish_head(first.ticket, first.since),
-            None => self.lane.publish_head(NO_TICKET, Moment::NEVER),
+            Some(first) => self.lane.get().publish_head(first.ticket, first.since),
+            None => self.lane.get().publish_head(NO_TICKET, Moment::NEVER),
         }
     }
 }
