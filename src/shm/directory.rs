@@ -52,9 +52,11 @@ impl<'z, R: RawMutex> Locked<'z, R> {
     }
 
     /// The app of this name, made if it is new. An idle one is forgotten for it if need be:
-    /// `search` is how many are looked at for that.
+    /// `search` is how many are looked at for that. One that is new does not count as used before it
+    /// comes again: so names that come once make room for each other.
     pub fn find_or_create(&mut self, name: &[u8], search: usize) -> Result<AppId, Full> {
         if let Some(app) = self.find(name) {
+            self.record(app).iter().for_each(|record| record.used.store(1, SeqCst));
             return Ok(app);
         }
         let named = Name::new(name).ok_or(Full)?;
@@ -156,7 +158,7 @@ impl<'z, R: RawMutex> Locked<'z, R> {
         self.write(&record.hash, hash);
         self.write(&record.gate, Gate::default());
         self.write(&record.next, next);
-        record.used.store(1, SeqCst);
+        record.used.store(0, SeqCst);
         if let Some(first) = self.directory.buckets.get_mut(bucket(hash)) {
             *first = app.0;
         }

@@ -94,7 +94,7 @@ pub struct App {
     pub word: Word,
     /// Its place among the records.
     pub id: u32,
-    /// Set when a request goes through, cleared when the search for an idle record passes.
+    /// Set when it is used again, cleared when the search for an idle record passes.
     pub used: AtomicU32,
     /// The next record with the same hash, under the lock.
     pub next: UnsafeCell<u32>,

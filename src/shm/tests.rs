@@ -225,6 +225,21 @@ fn the_least_recently_used_app_is_forgotten() {
 }
 
 #[test]
+fn what_comes_once_makes_room_before_what_comes_again() {
+    let zone = zone(3);
+    entry(&zone, "shop");
+    for round in 0..10 {
+        entry(&zone, "shop");
+        assert!(zone.lock().find_or_create(format!("once-{round}").as_bytes(), 2).is_ok());
+        assert!(knows(&zone, "shop"));
+    }
+    for round in 0..3 {
+        assert!(crowd_in(&zone, &format!("new-{round}")).is_ok());
+    }
+    assert!(!knows(&zone, "shop"), "it was not used any more");
+}
+
+#[test]
 fn what_is_busy_is_never_forgotten() {
     for count in [Count::InFlight, Count::Upgraded, Count::Held] {
         let zone = zone(2);
@@ -300,7 +315,7 @@ fn made_up_names_cannot_fill_a_zone() {
 fn a_short_search_gives_up() {
     let zone = zone(4);
     for name in ["a", "b", "c", "d"] {
-        entry(&zone, name);
+        assert_eq!(entry(&zone, name).app(), entry(&zone, name).app(), "it is used again");
     }
     let search = |name: &[u8]| zone.lock().find_or_create(name, 1);
     for _ in 0..4 {
