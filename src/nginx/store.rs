@@ -164,8 +164,9 @@ impl Store {
         match self.read() {
             Ok(Some(saved)) => {
                 if saved.serial > worker.zone.serial() {
-                    worker.zone.set_serial(saved.serial);
+                    // In this order: a worker that dies in between leaves it to the next.
                     adopt(worker, &saved);
+                    worker.zone.set_serial(saved.serial);
                 }
                 Some(saved)
             }
@@ -188,14 +189,19 @@ impl Store {
             worker.zone.saved(unsaved, now);
             return Ok(());
         }
-        let saved = Saved { serial: worker.zone.serial() + 1, apps };
+        let serial = worker.zone.serial();
+        let saved = Saved { serial: serial + 1, apps };
         let new = self.beside("new");
         let mut options = File::options();
         let mut file = options.write(true).create(true).truncate(true).mode(0o644).open(&new)?;
         file.write_all(saved.format().as_bytes())?;
         file.sync_all()?;
+        // First, so that the other workers do not take it for another nginx's.
         worker.zone.set_serial(saved.serial);
-        fs::rename(&new, &self.path)?;
+        if let Err(error) = fs::rename(&new, &self.path) {
+            worker.zone.set_serial(serial);
+            return Err(error);
+        }
         worker.zone.saved(unsaved, now);
         File::open(self.directory())?.sync_all()
     }

@@ -1,0 +1,65 @@
+#!/usr/bin/env perl
+
+# A state file that can be written but not put in its place, as it is another user's in a folder
+# like /tmp, whose files only their owners may replace. What one nginx could not tell the other in
+# that way does not make it deaf: it takes up what the other does to other apps, and undoes nothing.
+
+use strict;
+use warnings;
+
+use FindBin qw($Bin);
+use Test::More;
+
+use lib "$Bin/lib";
+use Intermission::Test;
+
+plan skip_all => 'needs root, so that workers run as another user' if $> != 0;
+
+my ($one, $two) = map { Intermission::Test->new(main => 'user nobody nogroup;') } 1 .. 2;
+my $folder = $one->folder . '/state';
+mkdir $folder;
+chmod 0777, $folder;
+for my $t ($one, $two) {
+    $t->start(<<"EOF");
+    intermission_state_file $folder/file;
+    server {
+        listen 127.0.0.1:%%PORT_80%%;
+        intermission on;
+        location /intermission/ { intermission_control; }
+    }
+EOF
+}
+
+sub become {
+    my ($t, $app, $state, $what) = @_;
+    my $is = '';
+    eval { wait_for { ($is = $t->status($app)->{state}) eq $state } $what };
+    return is $is, $state, $what;
+}
+
+sub complaints { scalar(() = $_[0]->server->log =~ /cannot be written, so that a pause/g) }
+
+$one->enable('first');
+become($two, 'first', 'paused', 'both follow the file');
+
+chmod 01777, $folder;
+chown 0, 0, "$folder/file";
+$one->enable('second');
+is complaints($one), 1, 'a file that cannot be replaced is reported';
+# It is tried again each second.
+sleep 3;
+
+my ($worker) = $one->server->workers;
+kill STOP => $worker;
+chmod 0777, $folder;
+$two->enable('third');
+is complaints($two), 0, 'the other nginx can write it by now';
+kill CONT => $worker;
+
+become($one, 'third', 'paused', 'the first one takes up what it did');
+become($two, 'second', 'paused', 'and writes what it could not write before');
+is $two->status('third')->{state}, 'paused', 'nothing is undone';
+become($_, 'first', 'paused', 'and all the rest is as it was') for $one, $two;
+
+$_->stop for $one, $two;
+done_testing;
