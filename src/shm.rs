@@ -21,7 +21,7 @@ use parking_lot::lock_api::{Mutex, RawMutex};
 use crate::gate::State;
 use crate::gate::lane::{Count, Lane, Survey};
 use crate::gate::time::Moment;
-pub use directory::Locked;
+pub use directory::{Full, Locked};
 use layout::{
     App, BUCKETS, CHUNK_LANES, Chunk, Directory, Generation, Header, MAGIC, NONE, Name, VERSION,
     WorkerSlot,

@@ -21,9 +21,10 @@ use super::worker::Worker;
 use super::zone::Zone;
 use super::{clock, wake};
 use crate::control::args::shown;
+use crate::gate::policy::Policy;
 use crate::gate::time::Moment;
 use crate::gate::{Cause, Change, Gate, State};
-use crate::shm::AppId;
+use crate::shm::{AppId, Full};
 use crate::state_file::{Damage, Saved, SavedApp};
 
 /// For how long a worker waits for the lock: others have it while they write the file.
@@ -34,6 +35,14 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// A difference of deadlines that comes from reading two clocks one after the other.
 const SAME_TIME: Duration = Duration::from_millis(500);
+
+/// How well the file must say what is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Exactly,
+    /// A release is no news: that of another nginx takes another time.
+    Enough,
+}
 
 /// Where the state is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +118,7 @@ impl Store {
         if lock.is_err() {
             worker.zone.note_unsaved();
         }
-        let (result, written) = self.with(lock, worker, change);
+        let (result, written) = self.with(lock, worker, Told::Exactly, change);
         if let Err(problem) = written {
             worker.zone.note_unsaved();
             self.complain("cannot be written, so that a pause would not outlive nginx", &problem);
@@ -120,14 +129,18 @@ impl Store {
 
     /// Takes up what another nginx wrote, or writes down what it does not know.
     fn catch_up(&self, worker: &Worker) {
-        if self.with(self.lock(PATIENCE), worker, || ()).1.is_err() {
-            worker.retry_at(clock::now().plus(AGAIN));
+        let Err(problem) = self.with(self.lock(PATIENCE), worker, Told::Enough, || ()).1 else {
+            return;
+        };
+        if problem.kind() == io::ErrorKind::OutOfMemory {
+            self.complain("cannot be followed", &problem);
         }
+        worker.retry_at(clock::now().plus(AGAIN));
     }
 
     /// Tries again to write a file that could not be written, without a word before it succeeds.
     pub fn retry(&self, worker: &Worker) {
-        let (_, written) = self.with(self.lock(Duration::ZERO), worker, || ());
+        let (_, written) = self.with(self.lock(Duration::ZERO), worker, Told::Enough, || ());
         worker.retry_at(match written {
             Err(_) => clock::now().plus(AGAIN),
             Ok(()) => {
@@ -141,14 +154,15 @@ impl Store {
         &self,
         lock: io::Result<File>,
         worker: &Worker,
+        told: Told,
         change: impl FnOnce() -> T,
     ) -> (T, io::Result<()>) {
         let known = match &lock {
             Ok(_) => self.take_up(worker),
-            Err(_) => None,
+            Err(_) => Ok(None),
         };
         let result = change();
-        (result, lock.and_then(|_lock| self.write_down(worker, known.as_ref())))
+        (result, lock.and_then(|_lock| self.write_down(worker, known?.as_ref(), told)))
     }
 
     /// Looks whether another nginx wrote the file.
@@ -159,33 +173,34 @@ impl Store {
         }
     }
 
-    /// Takes up what another nginx wrote; returns what the file says.
-    fn take_up(&self, worker: &Worker) -> Option<Saved> {
+    /// Takes up what another nginx wrote; returns what the file says. Without room for all of it,
+    /// nothing may be written, or the other would take what is missing there for resumed.
+    fn take_up(&self, worker: &Worker) -> io::Result<Option<Saved>> {
         match self.read() {
             Ok(Some(saved)) => {
                 if saved.serial > worker.zone.serial() {
                     // In this order: a worker that dies in between leaves it to the next.
-                    adopt(worker, &saved);
+                    adopt(worker, &saved)?;
                     worker.zone.set_serial(saved.serial);
                 }
-                Some(saved)
+                Ok(Some(saved))
             }
-            Ok(None) => None,
+            Ok(None) => Ok(None),
             Err(problem) => {
                 // Where this fails, writing will, and says so.
                 if fs::rename(&self.path, self.beside("bad")).is_ok() {
                     self.complain("cannot be used, and is put aside", &io::Error::other(problem));
                 }
-                None
+                Ok(None)
             }
         }
     }
 
-    /// Writes the file anew, unless it says the same already.
-    fn write_down(&self, worker: &Worker, known: Option<&Saved>) -> io::Result<()> {
+    /// Writes the file anew, unless it says what it has to say already.
+    fn write_down(&self, worker: &Worker, known: Option<&Saved>, told: Told) -> io::Result<()> {
         let (now, unsaved) = (clock::now(), worker.zone.unsaved());
         let apps = snapshot(worker);
-        if known.map_or(apps.is_empty(), |known| is_same(&known.apps, &apps)) {
+        if known.map_or(apps.is_empty(), |known| is_same(&known.apps, &apps, told)) {
             worker.zone.saved(unsaved, now);
             return Ok(());
         }
@@ -272,11 +287,9 @@ fn apply(gate: &mut Gate, saved: &SavedApp, now: Moment) -> Change {
     }
 }
 
-/// Brings the zone's apps to the state that the file says.
-fn adopt(worker: &Worker, saved: &Saved) {
-    for app in &saved.apps {
-        adopt_app(worker, app);
-    }
+/// Brings the zone's apps to the state that the file says; fails if there is no room for all of
+/// them.
+fn adopt(worker: &Worker, saved: &Saved) -> io::Result<()> {
     let known: Vec<_> = {
         let locked = worker.zone.lock();
         locked.apps().map(|app| (app, locked.name(app).to_vec())).collect()
@@ -285,25 +298,34 @@ fn adopt(worker: &Worker, saved: &Saved) {
     for (app, name) in gone {
         resume(worker, *app, name, None);
     }
+    let left = saved.apps.iter().filter(|app| adopt_app(worker, app).is_err()).count();
     worker.notify();
+    if left > 0 {
+        let why =
+            format!("intermission_zone has no room for {left} apps that another nginx paused");
+        return Err(io::Error::new(io::ErrorKind::OutOfMemory, why));
+    }
+    Ok(())
 }
 
-fn adopt_app(worker: &Worker, saved: &SavedApp) {
+fn adopt_app(worker: &Worker, saved: &SavedApp) -> Result<(), Full> {
     let now = clock::now();
     let mut locked = worker.zone.lock();
-    let Ok(app) = locked.find_or_create(&saved.name, usize::MAX) else { return };
+    let app = locked.find_or_create(&saved.name, usize::MAX)?;
     if locked.gate(app).is_some_and(|gate| is_newer_here(worker, gate)) {
-        return;
+        return Ok(());
     }
     if saved.state == State::Releasing {
         drop(locked);
-        return resume(worker, app, &saved.name, Some(saved));
+        resume(worker, app, &saved.name, Some(saved));
+        return Ok(());
     }
     let change = locked
         .update(app, |gate| (!agrees(gate, saved)).then(|| apply(gate, saved, now)))
         .flatten();
     drop(locked);
     report(worker, app, &saved.name, change);
+    Ok(())
 }
 
 fn resume(worker: &Worker, app: AppId, name: &[u8], saved: Option<&SavedApp>) {
@@ -335,37 +357,52 @@ fn report(worker: &Worker, app: AppId, name: &[u8], change: Option<Change>) {
 }
 
 fn agrees(gate: &Gate, saved: &SavedApp) -> bool {
-    let deadline = deadline_of(saved);
-    let (early, late) = (gate.deadline.min(deadline), gate.deadline.max(deadline));
-    let same_time = early == late || (!late.is_never() && late.since(early) < SAME_TIME);
-    gate.state() == saved.state && (saved.state != State::Paused || same_time)
+    alike(&saved_of(&saved.name, gate), saved)
 }
 
-fn is_same(left: &[SavedApp], right: &[SavedApp]) -> bool {
-    let alike = |left: &SavedApp, right: &SavedApp| {
-        let times = (left.until_unix_ms.unwrap_or(0), right.until_unix_ms.unwrap_or(0));
-        let other = SavedApp { until_unix_ms: left.until_unix_ms, ..right.clone() };
-        *left == other && u128::from(times.0.abs_diff(times.1)) < SAME_TIME.as_millis()
-    };
-    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| alike(left, right))
+fn is_same(left: &[SavedApp], right: &[SavedApp], told: Told) -> bool {
+    let counts = |app: &&SavedApp| told == Told::Exactly || app.state != State::Releasing;
+    let (mut left, mut right) = (left.iter().filter(counts), right.iter().filter(counts));
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) => return true,
+            (Some(left), Some(right)) if alike(left, right) => {}
+            _ => return false,
+        }
+    }
 }
 
-/// The apps that are not open. One whose canary is out counts as paused.
+fn alike(left: &SavedApp, right: &SavedApp) -> bool {
+    let times = (left.until_unix_ms.unwrap_or(0), right.until_unix_ms.unwrap_or(0));
+    let other = SavedApp { until_unix_ms: left.until_unix_ms, ..right.clone() };
+    *left == other && u128::from(times.0.abs_diff(times.1)) < SAME_TIME.as_millis()
+}
+
+/// The apps that are not open, in the order of their names: other zones have them in other places.
 fn snapshot(worker: &Worker) -> Vec<SavedApp> {
     let locked = worker.zone.lock();
     let closed = locked.apps().filter(|app| worker.zone.state(*app) != State::Open);
-    let saved = closed.filter_map(|app| {
-        let gate = locked.gate(app)?;
-        let state = if gate.trial().is_some() { State::Paused } else { gate.state() };
-        Some(SavedApp {
-            name: locked.name(app).to_vec(),
-            state,
-            until_unix_ms: (!gate.deadline.is_never()).then(|| clock::unix_ms(gate.deadline)),
-            policy: gate.policy,
-            retry_after: gate.retry_after,
-        })
-    });
-    saved.collect()
+    let saved = closed.filter_map(|app| Some(saved_of(locked.name(app), locked.gate(app)?)));
+    let mut saved: Vec<_> = saved.collect();
+    saved.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+    saved
+}
+
+/// What the file says of an app, and no more than that. One whose canary is out counts as paused.
+fn saved_of(name: &[u8], gate: &Gate) -> SavedApp {
+    let state = if gate.trial().is_some() { State::Paused } else { gate.state() };
+    let blank = SavedApp {
+        name: name.to_vec(),
+        state,
+        until_unix_ms: None,
+        policy: Policy::default(),
+        retry_after: 0,
+    };
+    if state == State::Maintenance {
+        return SavedApp { retry_after: gate.retry_after, ..blank };
+    }
+    let until_unix_ms = (!gate.deadline.is_never()).then(|| clock::unix_ms(gate.deadline));
+    SavedApp { until_unix_ms, policy: gate.policy, ..blank }
 }
 
 fn deadline_of(saved: &SavedApp) -> Moment {

@@ -9,7 +9,6 @@ use std::thread;
 use parking_lot::RawMutex as Lock;
 use proptest::prelude::*;
 
-use super::directory::Full;
 use super::*;
 use crate::gate::lane::NO_TICKET;
 use crate::gate::policy::Policy;

@@ -1,0 +1,131 @@
+#!/usr/bin/env perl
+
+# Two nginxes with one state file, as during a binary upgrade, whose apps differ in what the file
+# need not be told: in their order, in a pace, in how far a release has come. They agree, and leave
+# the file alone then: neither writes again what the other has just written.
+
+use strict;
+use warnings;
+
+use FindBin qw($Bin);
+use Test::More;
+use Time::HiRes qw(sleep);
+
+use lib "$Bin/lib";
+use Intermission::Test;
+
+use constant MANY => 1000;
+
+my ($one, $two) = map { Intermission::Test->new } 1 .. 2;
+my $origin = $one->origin('/slow' => { wait => 1 });
+my $port = $one->port('ORIGIN');
+my $folder = $one->folder . '/state';
+mkdir $folder;
+chmod 0777, $folder;
+
+sub start {
+    my ($t, $pace, $zone) = @_;
+    return $t->start(<<"EOF");
+    intermission_state_file $folder/file;
+    intermission_zone $zone;
+    server {
+        listen 127.0.0.1:%%PORT_80%%;
+        intermission on;
+        intermission_app_name \$http_app;
+        intermission_release_rate $pace;
+        location / { proxy_pass http://127.0.0.1:$port; }
+        location /intermission/ { intermission_control; }
+    }
+EOF
+}
+
+start($one, '100r/s', '1m');
+start($two, '200r/s', '64k');
+
+sub serial { Intermission::Test::Server::slurp("$folder/file") =~ /^serial (\d+)/m ? $1 : 0 }
+
+sub is_left_alone {
+    my ($what) = @_;
+    sleep 0.3;
+    my $before = serial();
+    sleep 0.5;
+    return is serial(), $before, "$what: the file is left alone";
+}
+
+sub become {
+    my ($t, $app, $state) = @_;
+    my $is = '';
+    eval { wait_for { ($is = $t->status($app)->{state}) eq $state } 'it' };
+    return is $is, $state, "$app becomes $state";
+}
+
+sub to { return (headers => ["App: $_[0]"]) }
+
+# The order in which the apps came.
+$one->get('/', to($_)) for 'shop', 'blog';
+$two->get('/', to($_)) for 'blog', 'shop';
+$one->enable($_) for 'shop', 'blog';
+become($two, $_, 'paused') for 'shop', 'blog';
+is_left_alone('another order');
+
+# The pace of the release to come is that of the last call.
+$two->enable('shop');
+is_left_alone('another pace');
+
+# What maintenance does not use, and what is left of it.
+$one->must('maintenance', app => 'shop', retry_after => '10s');
+become($two, 'shop', 'maintenance');
+is_left_alone('maintenance');
+$two->must('maintenance', app => 'shop', retry_after => '20s');
+wait_for { ($one->get('/', to('shop'))->header('Retry-After') // 0) == 20 }
+    'the other to say when to come back as well';
+is_left_alone('maintenance with another Retry-After');
+$two->enable('shop');
+become($one, 'shop', 'paused');
+is_left_alone('a pause after maintenance');
+
+# A canary at one of them counts as a pause for the other, and ends for its own reasons.
+my $held = $one->hold(GET => '/slow', app => 'shop', to('shop'));
+my $canary = $one->call('disable', app => 'shop', canary => 1);
+wait_for { grep { $_->{uri} eq '/slow' } $origin->requests } 'the canary to reach the origin';
+$two->disable('blog');
+become($one, 'blog', 'open');
+ok $canary->silent, 'a change of another app does not end a canary';
+is_left_alone('a canary');
+$origin->answer;
+is $held->response->status, 200, 'the canary comes back';
+like $canary->response->body, qr/^Pause disabled/, 'and says so';
+become($two, 'shop', 'open');
+
+# A release takes its time at one of them, and none at the other.
+$one->enable('shop');
+become($two, 'shop', 'paused');
+my @held = map { my $t = $_; map { $t->hold(GET => "/$_", app => 'shop', to('shop')) } 1 .. 5 }
+    $one, $two, $two;
+$one->must('disable', app => 'shop', rate => '5r/s', burst => 1);
+become($one, 'shop', 'open');
+become($two, 'shop', 'releasing');
+is_left_alone('a release at one of them');
+is $two->status('shop')->{state}, 'releasing', 'it goes on';
+$two->must('disable', app => 'shop', rate => '1000r/s');
+is $_->response->status, 200, 'and ends' for @held;
+become($two, 'shop', 'open');
+
+# The smaller zone has no room for what is paused in the larger one, and does not end that.
+for my $number (1 .. MANY) {
+    $one->enable("app-$number");
+    wait_for { $two->control('status', app => "app-$number")->status == 200 } 'the other';
+    last if $two->control('enable', app => "own-$number")->status == 507;
+    $two->disable("own-$number");
+}
+$one->enable('one-more');
+is_left_alone('no room');
+is $one->status('one-more')->{state}, 'paused', 'and what one has no room for stays paused';
+$two->disable('app-1');
+become($one, 'app-1', 'open');
+become($two, 'one-more', 'paused');
+is $one->status('one-more')->{state}, 'paused', 'and is taken up when there is room';
+is_left_alone('room again');
+
+$_->stop for $one, $two;
+done_testing;
