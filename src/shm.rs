@@ -68,6 +68,12 @@ impl Entry {
         false
     }
 
+    /// Whether the other one is of the same app, the record being that app's still.
+    #[inline]
+    pub fn is_of_same_app(&self, other: &Self) -> bool {
+        core::ptr::eq(self.record, other.record) && self.generation == other.generation
+    }
+
     /// A request that went through is over.
     #[inline]
     pub fn leave(&self) {

@@ -1,7 +1,7 @@
 //! The gate, as nginx's phases come to it: at the end of ACCESS, and once more in PRECONTENT.
 //!
-//! A request passes once. PRECONTENT is asked if there is a gate under `satisfy any`, which leads
-//! around the rest of the ACCESS phase; nothing else does.
+//! A request passes each app's gate once. PRECONTENT is asked if there is a gate under `satisfy any`,
+//! which leads around the rest of the ACCESS phase; nothing else does.
 
 use nginx_sys::{
     NGX_DECLINED, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_SERVICE_UNAVAILABLE, NGX_OK,
@@ -33,11 +33,10 @@ pub unsafe extern "C" fn access(request: *mut ngx_http_request_t) -> ngx_int_t {
 pub unsafe extern "C" fn precontent(request: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: as above.
     unsafe {
-        if Passage::known(request).is_some_and(Passage::is_through) {
-            return DECLINED;
-        }
-        match LocConf::of(request) {
-            Some(conf) if conf.standing != Standing::Nowhere => enter(request, conf),
+        let is_through = || Passage::known(request).is_some_and(Passage::is_through);
+        match LocConf::of(request).map(|conf| (conf, conf.standing)) {
+            Some((conf, Standing::Precontent)) => enter(request, conf),
+            Some((conf, Standing::Access)) if !is_through() => enter(request, conf),
             _ => DECLINED,
         }
     }
@@ -56,11 +55,15 @@ unsafe fn enter(request: *mut ngx_http_request_t, conf: &LocConf) -> ngx_int_t {
         if request != (*request).main {
             return DECLINED;
         }
-        if let Some(passage) = Passage::find(request) {
-            return passage.meet_again();
-        }
         let Some(worker) = Worker::here() else { return DECLINED };
         let known = known_entry(worker, conf);
+        if let Some(passage) = Passage::find(request) {
+            return if passage.is_through_at(known) {
+                DECLINED
+            } else {
+                meet_again(worker, conf, passage)
+            };
+        }
         match known.filter(Entry::pass) {
             Some(entry) => match Passage::create(request, Some(entry)) {
                 Some(_) => DECLINED,
@@ -76,6 +79,30 @@ unsafe fn enter(request: *mut ngx_http_request_t, conf: &LocConf) -> ngx_int_t {
 fn give_up(entry: Entry) -> ngx_int_t {
     entry.leave();
     FAILED
+}
+
+/// A request comes to a gate once more: to the one that it went through, or to another app's, which
+/// decides about it anew. What runs behind an answer (`post_action`) is no request of the client's.
+///
+/// # Safety
+///
+/// The passage is that of a living request, in one of the phases.
+#[cold]
+#[inline(never)]
+unsafe fn meet_again(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
+    // SAFETY: the caller's promise.
+    guarded(FAILED, || unsafe {
+        if !passage.is_through() || (*passage.request()).post_action() != 0 {
+            return passage.meet_again();
+        }
+        let Some(name) = app_name(passage.request()) else { return FAILED };
+        if passage.entry().is_some_and(|entry| worker.is_named(entry.app(), &name)) {
+            return DECLINED;
+        }
+        passage.debug("comes to another app's gate");
+        passage.turn_back();
+        knock(worker, conf, passage)
+    })
 }
 
 /// # Safety

@@ -24,6 +24,16 @@ pub unsafe fn of(request: *const ngx_http_request_t) -> Outcome {
     }
 }
 
+/// How a request came so far that goes on elsewhere before it was answered.
+///
+/// # Safety
+///
+/// `request` is a living request.
+pub unsafe fn so_far(request: *const ngx_http_request_t) -> Outcome {
+    // SAFETY: the caller's promise.
+    unsafe { failure_of_backend(&*request) }.map_or(Outcome::Void, Outcome::Failed)
+}
+
 /// What the answer does not show: an error that a page was put in front of, as `error_page` does it
 /// with a status of its own, or an end in the middle of the body.
 ///
@@ -31,20 +41,28 @@ pub unsafe fn of(request: *const ngx_http_request_t) -> Outcome {
 ///
 /// As [`of`].
 unsafe fn failure_behind(request: &ngx_http_request_t) -> Option<u32> {
-    // SAFETY: the caller's promise: what belongs to the upstream is in the request's pool, as are
-    // the states of its attempts, of which the last one counts.
+    // SAFETY: the caller's promise: what belongs to the upstream is in the request's pool.
     unsafe {
-        let states = request.upstream_states.as_ref();
-        let last = states.and_then(|states| states.as_slice::<ngx_http_upstream_state_t>().last());
-        let status = last.and_then(|state| u32::try_from(state.status).ok());
-        if let Some(status) = status.filter(|status| *status >= 500) {
-            return Some(status);
-        }
         let left = request.connection.as_ref().is_some_and(|client| client.error() != 0);
-        let broke_off =
-            !left && request.upstream.as_ref().is_some_and(|upstream| broke_off(upstream));
-        broke_off.then_some(BAD_GATEWAY)
+        let broken = || request.upstream.as_ref().is_some_and(|upstream| broke_off(upstream));
+        failure_of_backend(request).or_else(|| (!left && broken()).then_some(BAD_GATEWAY))
     }
+}
+
+/// The status of the last attempt to get an answer from the backend, if that is an error.
+///
+/// # Safety
+///
+/// As [`of`].
+unsafe fn failure_of_backend(request: &ngx_http_request_t) -> Option<u32> {
+    // SAFETY: the caller's promise: the states are in the request's pool.
+    let states = unsafe { request.upstream_states.as_ref() };
+    let last = states.and_then(|states| {
+        // SAFETY: they are what nginx's upstream module has put there.
+        unsafe { states.as_slice::<ngx_http_upstream_state_t>() }.last()
+    });
+    let status = last.and_then(|state| u32::try_from(state.status).ok());
+    status.filter(|status| *status >= 500)
 }
 
 /// # Safety

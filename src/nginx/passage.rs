@@ -150,6 +150,13 @@ impl Passage {
         self.stage.get() == Stage::Through
     }
 
+    /// Whether it went through the gate of this app.
+    #[inline]
+    pub fn is_through_at(&self, app: Option<Entry>) -> bool {
+        let same = |(mine, app): (Entry, Entry)| mine.is_of_same_app(&app);
+        self.is_through() && self.entry.get().zip(app).is_some_and(same)
+    }
+
     /// What is remembered of a request. An internal redirect wipes the modules' contexts, not the
     /// pool's cleanups.
     ///
@@ -259,8 +266,21 @@ impl Passage {
     #[inline]
     pub fn go_through(&self, entry: Option<Entry>, ending: Ending) {
         self.entry.set(entry);
-        self.ending.set(ending);
+        if self.since.get().is_never() {
+            self.ending.set(ending);
+        }
         self.stage.set(Stage::Through);
+    }
+
+    /// It comes to the gate of another app than the one that it went through, so it is that one's no
+    /// more. How it came there is told as long as it is not held again.
+    pub fn turn_back(&self) {
+        if let Some(entry) = self.entry.take() {
+            // SAFETY: a request that goes on is alive.
+            self.leave(entry, unsafe { outcome::so_far(self.request) });
+        }
+        self.stop_counting_apart();
+        self.stage.set(Stage::Arriving);
     }
 
     /// As [`Self::go_through`], where its worker could not count it for its app.
@@ -278,6 +298,7 @@ impl Passage {
         self.entry.set(Some(entry));
         self.ticket.set(ticket);
         self.since.set(now);
+        self.until.set(Moment::NEVER);
         self.stage.set(Stage::Held);
     }
 

@@ -40,6 +40,11 @@ pub enum Answer {
 }
 
 impl Worker {
+    /// Whether an app that somebody is in flight at has this name.
+    pub fn is_named(&self, app: AppId, name: &[u8]) -> bool {
+        self.zone.lock().name(app) == name
+    }
+
     /// A request of the app of this name comes to its gate.
     pub fn knock(&self, name: &[u8], knock: Knock<'_>) -> Answer {
         let now = clock::now();
