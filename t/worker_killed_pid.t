@@ -24,20 +24,32 @@ END {
     kill KILL => $impostor if $impostor;
 }
 
-# Starts a process with this id; that of another program may be faster than ours.
+sub slurp { Intermission::Test::Server::slurp(shift) }
+
+sub set_last {
+    my ($pid) = @_;
+    open my $last, '>', LAST or return;
+    print {$last} $pid or return;
+    return close $last;
+}
+
+# Starts a process with this id; another program may be faster. The ids that follow are as they were
+# going to be, so that tests that run beside this one do not meet their dead again.
 sub take_pid {
     my ($pid) = @_;
+    my $before = slurp(LAST);
+    my $taken;
     for (1 .. TRIES) {
-        open my $last, '>', LAST or return;
-        print {$last} $pid - 1 or return;
-        close $last or return;
+        set_last($pid - 1) or last;
         my $child = fork // die "fork: $!";
         exec 'sleep', '60' or POSIX::_exit(127) if !$child;
-        return $child if $child == $pid;
+        $taken = $child if $child == $pid;
+        last if $taken;
         kill KILL => $child;
         waitpid $child, 0;
     }
-    return;
+    set_last($before);
+    return $taken;
 }
 
 plan skip_all => 'process ids cannot be chosen here' if !-w LAST;
