@@ -1,6 +1,7 @@
 #!/usr/bin/env perl
 
-# A control location is never under the gate, also where everything around it is.
+# A control location is never under the gate, also where everything around it is. What `if` and
+# `limit_except` make of a part of its requests is control as well.
 
 use strict;
 use warnings;
@@ -30,6 +31,19 @@ $t->start(<<'EOF');
             intermission_control;
         }
         location /rewritten/ { rewrite ^/rewritten(.*) /intermission$1 last; }
+        location /limited/ {
+            intermission_control any;
+            limit_except GET { allow 127.0.0.1; deny all; }
+        }
+        location /shut/ {
+            intermission_control any;
+            limit_except GET { deny all; }
+        }
+        location /if/ {
+            intermission_control;
+            if ($http_x_if) { add_header X-If yes; }
+            if ($http_x_else) { return 418; }
+        }
         location /tried/ { intermission off; try_files /none /intermission/status; }
     }
 EOF
@@ -43,6 +57,12 @@ my $held = $t->hold(GET => '/held');
 for my $place (qw(intermission satisfied rewritten tried)) {
     is $t->get("/$place/status")->status, 200, "/$place/ answers while paused";
 }
+my $if = $t->get('/if/status', headers => ['X-If: 1']);
+is $if->status, 200, '/if/ answers where the condition holds';
+is $if->header('x-if'), 'yes', 'as that says';
+is $t->get('/if/status', headers => ['X-Else: 1'])->status, 418, 'or answers something else';
+is $t->post('/shut/disable')->status, 403, '/shut/ answers no POST';
+is $t->post('/limited/enable')->status, 200, '/limited/ answers a POST';
 is $t->get('/guarded/status', @secret)->status, 200, '/guarded/ answers who may call it';
 is $t->get('/guarded/disable')->status, 401, 'and nobody else';
 
@@ -51,7 +71,7 @@ is "$status->{state} $status->{held}", 'paused 1', 'the app is still paused';
 is $status->{in_flight}, 0, 'calls do not count as in flight';
 is $status->{totals}{bypassed}, 0, 'nor as bypassed';
 
-is $t->get('/satisfied/disable')->status, 200, 'a call resumes';
+is $t->post('/limited/disable')->status, 200, 'a call resumes';
 is $held->response->status, 200, 'what was held';
 
 $t->finish;

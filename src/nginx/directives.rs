@@ -22,7 +22,7 @@ use super::conf::LocConf;
 use crate::control::args::shown;
 use crate::control::values;
 
-pub use location::has_control_handler;
+pub use location::{has_control_handler, stays_control};
 pub use main::add_zone;
 
 const PLACES: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;

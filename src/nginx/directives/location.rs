@@ -191,6 +191,19 @@ pub unsafe fn has_control_handler(cf: *mut ngx_conf_t) -> bool {
     core.and_then(|core| core.handler).is_some_and(|handler| ptr::fn_addr_eq(handler, ours))
 }
 
+/// Makes the nameless locations that nginx makes of `if` and `limit_except` in a control location part
+/// of it, unless something else answers there. Whether it did.
+///
+/// # Safety
+///
+/// As [`has_control_handler`].
+pub unsafe fn stays_control(cf: *mut ngx_conf_t) -> bool {
+    // SAFETY: the caller's promise.
+    let core = unsafe { NgxHttpCoreModule::location_conf_mut(&*cf) };
+    let core = core.filter(|core| core.noname() != 0 && core.handler.is_none());
+    core.map(|core| core.handler = Some(control::handler)).is_some()
+}
+
 type Handler = unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t;
 
 /// # Safety
