@@ -311,8 +311,25 @@ unsafe fn has_unread_body(request: *const ngx_http_request_t) -> bool {
     unsafe {
         let headers = &(*request).headers_in;
         let has_body = headers.content_length_n > 0 || headers.chunked() != 0;
-        (has_body || is_open_stream(request)) && (*request).request_body.is_null()
+        (has_body || is_open_stream(request))
+            && (*request).request_body.is_null()
+            && !is_conversation(request)
     }
+}
+
+/// Whether the body may be one side of a conversation (gRPC): its client may wait for the backend to
+/// speak before it ends, so nobody waits for that here. That the client has left is seen without, on
+/// the connection that carries the stream.
+///
+/// # Safety
+///
+/// `request` is a living request.
+unsafe fn is_conversation(request: *const ngx_http_request_t) -> bool {
+    // SAFETY: the caller's promise.
+    let kind = unsafe { headers::value((*request).headers_in.content_type) };
+    // SAFETY: as above.
+    kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
+        && unsafe { is_open_stream(request) }
 }
 
 /// Whether a stream of HTTP/2 or 3 may still bring a body of unknown length.
