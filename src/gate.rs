@@ -25,7 +25,7 @@ use time::Moment;
 use totals::{Totals, Waits};
 use trial::{Outcome, Trial, Verdict};
 
-/// The most requests that one turn lets go: other clients of the worker are served in between.
+/// The most requests that a worker lets go at a time: its other clients are served in between.
 pub const BATCH: u32 = 16;
 
 /// What an app's gate does with requests.

@@ -25,7 +25,7 @@ use crate::control::args::shown;
 use crate::gate::lane::{Count, Survey};
 use crate::gate::time::{Moment, micros};
 use crate::gate::totals::Totals;
-use crate::gate::{Cause, Change, Gate, State};
+use crate::gate::{BATCH, Cause, Change, Gate, State};
 use crate::shm::{AppId, Entry, Liveness};
 
 pub use admission::{Answer, Knock};
@@ -49,6 +49,10 @@ pub struct Worker {
     interval: Cell<Duration>,
     timer: UnsafeCell<ngx_event_t>,
     look: UnsafeCell<ngx_event_t>,
+    /// How many requests may still be let go before other clients are served, of all apps together.
+    allowance: Cell<u32>,
+    /// Comes when they have been.
+    breath: UnsafeCell<ngx_event_t>,
     /// When the timer goes off.
     armed: Cell<Moment>,
     /// When an app's deadline comes, or a pace allows the next request, at the earliest.
@@ -244,8 +248,7 @@ impl Worker {
 
     fn start(cycle: &ngx_cycle_t, main: &MainConf, zone: Zone) -> Self {
         // SAFETY: nginx's own variable, and its events may be zeroed.
-        let (slot, timer, look) =
-            unsafe { (ngx_process_slot, core::mem::zeroed(), core::mem::zeroed()) };
+        let (slot, [timer, look, breath]) = unsafe { (ngx_process_slot, core::mem::zeroed()) };
         let worker = Self {
             zone,
             slot: usize::try_from(slot).unwrap_or_default(),
@@ -256,6 +259,8 @@ impl Worker {
             interval: Cell::new(Duration::from_millis(250)),
             timer: UnsafeCell::new(timer),
             look: UnsafeCell::new(look),
+            allowance: Cell::new(BATCH),
+            breath: UnsafeCell::new(breath),
             armed: Cell::new(Moment::NEVER),
             due: Cell::new(Moment::NEVER),
             retry: Cell::new(Moment::NEVER),
@@ -266,11 +271,14 @@ impl Worker {
             store: main.store.clone(),
         };
         let nobody = nobody();
-        for event in [worker.timer.get(), worker.look.get()] {
+        let handlers: [(_, unsafe extern "C" fn(*mut ngx_event_t)); 3] =
+            [(&worker.timer, on_look), (&worker.look, on_look), (&worker.breath, on_breath)];
+        for (event, handler) in handlers {
+            let event = event.get();
             // SAFETY: the event has no other user yet.
             unsafe {
                 (*event).data = nobody.cast();
-                (*event).handler = Some(on_look);
+                (*event).handler = Some(handler);
                 (*event).log = cycle.log;
                 (*event).set_cancelable(1);
             }
@@ -308,4 +316,10 @@ unsafe extern "C" fn on_look(_: *mut ngx_event_t) {
             worker.look();
         }
     });
+}
+
+unsafe extern "C" fn on_breath(_: *mut ngx_event_t) {
+    if let Some(worker) = Worker::here() {
+        worker.allowance.set(BATCH);
+    }
 }

@@ -180,7 +180,7 @@ impl Worker {
         });
         if was_first && !queue.is_busy() {
             queue.publish();
-            if self.zone.state(entry.app()) == State::Releasing {
+            if self.zone.state(entry.app()) == State::Releasing || self.leaving.get() {
                 self.advance(entry.app());
             }
         }

@@ -1,6 +1,6 @@
 //! Letting requests go: when it is this worker's turn, and who is told when it is another's.
 
-use nginx_sys::{ngx_post_event, ngx_posted_events};
+use nginx_sys::{ngx_post_event, ngx_posted_events, ngx_posted_next_events};
 
 use super::Worker;
 use crate::gate::lane::{Count, NO_TICKET, Survey};
@@ -55,7 +55,7 @@ impl Worker {
     /// Does for an app what has fallen due, and lets go what may go.
     pub fn attend(&self, app: AppId) {
         let queue = self.queue(app);
-        if queue.is_some_and(|queue| queue.is_busy()) {
+        if queue.is_some_and(|queue| queue.is_busy() || self.has_to_wait(queue)) {
             return;
         }
         let now = clock::now();
@@ -79,6 +79,26 @@ impl Worker {
         }
     }
 
+    /// Whether what may go in this turn of the event loop has gone, of other apps perhaps. The queue
+    /// is looked at again in the next one.
+    fn has_to_wait(&self, queue: &Queue) -> bool {
+        let waits = self.allowance.get() == 0 && !queue.is_empty();
+        if waits {
+            queue.post_next();
+        }
+        waits
+    }
+
+    /// Takes some of what may be let go in this turn of the event loop.
+    fn spend(&self, count: u32) {
+        let left = self.allowance.get();
+        if left == BATCH && count > 0 {
+            // SAFETY: the event is initialised and stays where it is.
+            unsafe { ngx_post_event(self.breath.get(), &raw mut ngx_posted_next_events) };
+        }
+        self.allowance.set(left.saturating_sub(count));
+    }
+
     /// Takes out of a queue what may go now.
     fn take_turn<'q>(
         &self,
@@ -91,12 +111,14 @@ impl Worker {
         let (own, leaving) = (queue.first_ticket(), self.leaving.get());
         let turn = locked.gate(queue.app).map(|gate| gate.turn(now, own, leaving, survey));
         let refused = turn == Some(Turn::Refuse);
+        let allowance = self.allowance.get();
         match turn {
-            Some(Turn::Go { below, limit }) => batch.fill(queue, below, limit),
-            Some(Turn::Refuse) => batch.fill(queue, NO_TICKET, BATCH),
+            Some(Turn::Go { below, limit }) => batch.fill(queue, below, limit.min(allowance)),
+            Some(Turn::Refuse) => batch.fill(queue, NO_TICKET, allowance),
             Some(Turn::Wait(at)) => self.due.set(self.due.get().min(at)),
             None => {}
         }
+        self.spend(batch.count);
         locked.update(queue.app, |gate| {
             let trial = if !refused && gate.take(now, batch.count) { gate.trials } else { 0 };
             for passage in batch.members() {

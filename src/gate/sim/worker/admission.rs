@@ -193,7 +193,8 @@ impl Worker {
         pause().await;
         if was_first && !queue.busy.get() {
             queue.publish();
-            if self.world.zone.state(request.entry.app()) == State::Releasing {
+            if self.world.zone.state(request.entry.app()) == State::Releasing || self.leaving.get()
+            {
                 self.advance(request.entry.app()).await;
             }
         }
