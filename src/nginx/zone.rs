@@ -6,12 +6,13 @@ use core::ptr::{self, NonNull};
 use nginx_sys::{
     NGX_ERROR, NGX_LOG_EMERG, NGX_OK, ngx_core_conf_t, ngx_core_module, ngx_cycle, ngx_cycle_t,
     ngx_int_t, ngx_list_part_t, ngx_pagesize, ngx_shm_zone_t, ngx_shmtx_lock, ngx_shmtx_trylock,
-    ngx_shmtx_unlock, ngx_slab_alloc, ngx_slab_pool_t, ngx_str_t,
+    ngx_shmtx_unlock, ngx_slab_alloc, ngx_slab_pool_t,
 };
 use parking_lot::lock_api::{GuardNoSend, RawMutex};
 
 use super::boundary::guarded;
 use super::conf::MainConf;
+use super::headers;
 use super::store::Store;
 use crate::gate::State;
 use crate::shm::{self, Unfit};
@@ -162,7 +163,7 @@ pub unsafe fn running_zone() -> Option<*const ngx_shm_zone_t> {
             let first = zones.elts.cast::<ngx_shm_zone_t>();
             for index in 0..zones.nelts {
                 let zone = first.add(index);
-                if bytes(&(*zone).shm.name) == NAME.as_bytes() {
+                if headers::bytes(&(*zone).shm.name) == NAME.as_bytes() {
                     return Some(zone);
                 }
             }
@@ -183,7 +184,8 @@ pub unsafe fn is_running_paused() -> bool {
     zone.is_some_and(|zone| zone.lock().apps().any(|app| zone.state(app) != State::Open))
 }
 
-/// How many workers the configuration at hand asks for.
+/// How many workers there may be: as many as nginx runs with, or as there are cores if that is more.
+/// When nginx starts, its configuration does not say yet.
 fn worker_processes() -> usize {
     // SAFETY: while zones are initialised, `ngx_cycle` may still be the old cycle; its core module's
     // configuration, if there is one, is valid.
@@ -197,15 +199,4 @@ fn worker_processes() -> usize {
     let configured = configured.and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
     // SAFETY: set once when nginx starts.
     configured.max(usize::try_from(unsafe { nginx_sys::ngx_ncpu }).unwrap_or(1)).max(1)
-}
-
-/// # Safety
-///
-/// The string's data is valid for its length.
-unsafe fn bytes(string: &ngx_str_t) -> &[u8] {
-    if string.len == 0 {
-        return &[];
-    }
-    // SAFETY: the caller's promise.
-    unsafe { core::slice::from_raw_parts(string.data, string.len) }
 }
