@@ -112,6 +112,9 @@ pub struct Gate {
     state: State,
     /// When the state last changed.
     pub since: Moment,
+    /// When a call, or a canary that came back, last had a say in it. What follows by itself, as the
+    /// end of a release does, or of a pause with a deadline, is nobody's decision.
+    pub decided: Moment,
     next_ticket: Ticket,
     /// When a pause ends by itself.
     pub deadline: Moment,
@@ -139,6 +142,7 @@ impl Default for Gate {
         Self {
             state: State::Open,
             since: Moment::default(),
+            decided: Moment::default(),
             next_ticket: 0,
             deadline: Moment::NEVER,
             retry_after: 0,
@@ -340,6 +344,9 @@ impl Gate {
 
     fn change(&mut self, to: State, now: Moment, cause: Cause) -> Change {
         let change = Change { from: self.state, to, cause };
+        if matches!(cause, Cause::Call | Cause::CanaryPassed) {
+            self.decided = now;
+        }
         if self.state != to {
             self.state = to;
             self.since = now;

@@ -290,7 +290,7 @@ impl<R: RawMutex> Zone<R> {
         self.header.serial.store(serial, SeqCst);
     }
 
-    /// How much has changed that the state file could not be told.
+    /// How much has changed that the state file has not been told.
     pub fn unsaved(&self) -> u32 {
         self.header.unsaved.load(SeqCst)
     }

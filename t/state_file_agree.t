@@ -9,10 +9,11 @@ use warnings;
 
 use FindBin qw($Bin);
 use Test::More;
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(sleep time);
 
 use lib "$Bin/lib";
 use Intermission::Test;
+use Intermission::Test::StateFile qw(state_file);
 
 use constant MANY => 1000;
 
@@ -95,7 +96,13 @@ is_left_alone('a canary');
 $origin->answer;
 is $held->response->status, 200, 'the canary comes back';
 like $canary->response->body, qr/^Pause disabled/, 'and says so';
+# Before the file has been told of that.
+$two->enable('blog');
+become($one, 'blog', 'paused');
 become($two, 'shop', 'open');
+is $one->status('shop')->{state}, 'open', 'a change of another app does not undo that either';
+$one->disable('blog');
+become($two, 'blog', 'open');
 
 # A release takes its time at one of them, and none at the other.
 $one->enable('shop');
@@ -111,6 +118,31 @@ $two->must('disable', app => 'shop', rate => '1000r/s');
 is $_->response->status, 200, 'and ends' for @held;
 become($two, 'shop', 'open');
 
+# A release has just ended at one of them, and the file has not been told, when the other pauses again.
+$one->enable('shop');
+become($two, 'shop', 'paused');
+@held = map { $one->hold(GET => "/$_", app => 'shop', to('shop')) } 1 .. 2;
+$one->must('disable', app => 'shop', rate => '2r/s', burst => 1);
+become($two, 'shop', 'open');
+is $_->response->status, 200, 'the release ends' for @held;
+is $one->status('shop')->{state}, 'open', 'the app is open';
+$two->enable('shop');
+become($one, 'shop', 'paused');
+is_left_alone('a pause right after a release');
+is_deeply [ map { $_->status('shop')->{state} } $one, $two ], [ ('paused') x 2 ], 'the pause stays';
+
+# What one has resumed because its time was up is still paused by the clock of the other.
+$one->disable('shop');
+become($two, 'shop', 'open');
+is_left_alone('all is open');
+my $until = int(1000 * time) - 1;
+my $pause = "paused late until=$until rate=100 burst=0 concurrency=0 timeout=60000";
+my $new = $one->write_file('new', state_file(serial() + 1, $pause));
+rename $new, "$folder/file" or die "rename: $!";
+wait_for { Intermission::Test::Server::slurp("$folder/file") =~ /^end 0 /m } 'it to be corrected';
+unlike $one->server->log, qr/"late" from open to paused by the state file/,
+    'a pause whose deadline has passed is none, at no moment';
+
 # The smaller zone has no room for what is paused in the larger one, and does not end that.
 for my $number (1 .. MANY) {
     $one->enable("app-$number");
@@ -121,6 +153,13 @@ for my $number (1 .. MANY) {
 $one->enable('one-more');
 is_left_alone('no room');
 is $one->status('one-more')->{state}, 'paused', 'and what one has no room for stays paused';
+
+# What that one cannot write itself meanwhile does not make it deaf to what the other does.
+$two->enable('app-2');
+$one->must('maintenance', app => 'app-3');
+become($two, 'app-3', 'maintenance');
+$one->enable('app-3');
+become($two, 'app-3', 'paused');
 $two->disable('app-1');
 become($one, 'app-1', 'open');
 become($two, 'one-more', 'paused');

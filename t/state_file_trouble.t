@@ -14,6 +14,7 @@ use Test::More;
 
 use lib "$Bin/lib";
 use Intermission::Test;
+use Intermission::Test::StateFile qw(state_file);
 
 plan skip_all => 'needs root, so that workers run as another user' if $> != 0;
 
@@ -68,9 +69,8 @@ subtest 'a directory that workers cannot write to' => sub {
 
 subtest 'a file that workers cannot read' => sub {
     my $t = new_test(0777);
-    my $file = $t->write_file('state/file', '');
-    my $text = "intermission 1\nserial 7\npaused default rate=0 burst=0 concurrency=0 timeout=60000\n";
-    $t->write_file('state/file', $text . "end 1 ${\ checksum($text)}\n");
+    my $paused = 'paused default rate=0 burst=0 concurrency=0 timeout=60000';
+    my $file = $t->write_file('state/file', state_file(7, $paused));
     chmod 0600, $file;
     $t->start($http);
     is $t->status->{state}, 'paused', 'the master has read it: the app is paused';
@@ -161,16 +161,6 @@ subtest 'a lock that somebody keeps' => sub {
 };
 
 done_testing;
-
-# As the file's last line has it: FNV-1a with 64 bits.
-sub checksum {
-    my ($text) = @_;
-    use integer;
-    no warnings qw(portable);
-    my $sum = 0xcbf29ce484222325;
-    $sum = ($sum ^ ord) * 0x100000001b3 for split //, $text;
-    return sprintf '%016x', $sum;
-}
 
 package Unmount;
 

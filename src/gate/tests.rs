@@ -222,6 +222,23 @@ fn every_further_call_moves_or_ends_the_deadline() {
 }
 
 #[test]
+fn what_follows_by_itself_is_nobodys_decision() {
+    let mut gate = Gate::default();
+    gate.enable(at(1), at(100), Policy::default());
+    gate.enable(at(2), at(300), Policy::default());
+    assert_eq!(gate.decided, at(2), "a call is, also one that only moves the deadline");
+    gate.settle(at(300), &somebody()).expect("the deadline has come");
+    gate.settle(at(310), &nobody()).expect("the release is over");
+    assert_eq!((gate.since, gate.decided), (at(310), at(2)));
+
+    let mut gate = trying(1);
+    let trial = let_go(&mut gate, 1);
+    gate.trial_ended(trial, Outcome::Good);
+    gate.settle(at(50), &somebody()).expect("there is a verdict");
+    assert_eq!(gate.decided, at(50), "that of a canary is");
+}
+
+#[test]
 fn a_pause_of_an_endless_time_has_no_deadline() {
     let mut gate = Gate::default();
     gate.enable(START, START.plus(Duration::MAX), Policy::default());

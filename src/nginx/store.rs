@@ -1,8 +1,9 @@
 //! Keeps the apps' states in a file, and follows the file when another nginx writes it.
 //!
 //! Whoever changes a state by a call first takes the lock (of the file's directory), takes up what
-//! is newer in the file, changes the state and writes the file. So two nginxes, as there are during
-//! a binary upgrade, agree about it. Each worker watches the directory.
+//! is newer in the file, changes the state and writes the file. What changes by itself is written a
+//! little later, for all apps at once. So two nginxes, as there are during a binary upgrade, agree
+//! about it. Each worker watches the directory.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -87,7 +88,7 @@ impl Store {
     /// Restores an app, and says so.
     fn load_app(&self, zone: &Zone, saved: &SavedApp) -> Result<String, String> {
         let (name, was, now) = (shown(&saved.name), saved.state.name(), clock::now());
-        if saved.state == State::Releasing || deadline_of(saved) <= now {
+        if is_over(saved, now) {
             return Ok(format!("says that app \"{name}\" was {was}: by now it is open"));
         }
         let mut locked = zone.lock();
@@ -315,13 +316,16 @@ fn adopt_app(worker: &Worker, saved: &SavedApp) -> Result<(), Full> {
     if locked.gate(app).is_some_and(|gate| is_newer_here(worker, gate)) {
         return Ok(());
     }
-    if saved.state == State::Releasing {
+    if is_over(saved, now) {
         drop(locked);
         resume(worker, app, &saved.name, Some(saved));
         return Ok(());
     }
     let change = locked
-        .update(app, |gate| (!agrees(gate, saved)).then(|| apply(gate, saved, now)))
+        .update(app, |gate| {
+            let apply = |gate: &mut Gate| apply(gate, saved, now);
+            (!agrees(gate, saved)).then(|| following(gate, apply))
+        })
         .flatten();
     drop(locked);
     report(worker, app, &saved.name, change);
@@ -338,16 +342,26 @@ fn resume(worker: &Worker, app: AppId, name: &[u8], saved: Option<&SavedApp>) {
     let survey = worker.survey(app);
     let change = locked.update(app, |gate| {
         let policy = saved.map_or(gate.policy, |saved| saved.policy);
-        let resumes = !is_newer_here(worker, gate);
-        resumes.then(|| gate.disable(now, policy, 0, &survey))
+        let disable = |gate: &mut Gate| gate.disable(now, policy, 0, &survey);
+        (!is_newer_here(worker, gate)).then(|| following(gate, disable))
     });
     drop(locked);
     report(worker, app, name, change.flatten());
 }
 
-/// Whether an app's state is one that the file could not be told: it is newer than what is there.
+/// Changes a gate as another nginx decided: here it is nobody's decision.
+fn following(gate: &mut Gate, change: impl FnOnce(&mut Gate) -> Change) -> Change {
+    let decided = gate.decided;
+    let change = change(gate);
+    gate.decided = decided;
+    change
+}
+
+/// Whether an app's state was decided here and the file has not been told: it is newer than what is
+/// there. What followed by itself is not: another nginx that pauses again what was released here has
+/// the last word.
 fn is_newer_here(worker: &Worker, gate: &Gate) -> bool {
-    worker.zone.unsaved() > 0 && gate.since > worker.zone.agreed()
+    worker.zone.unsaved() > 0 && gate.decided > worker.zone.agreed()
 }
 
 fn report(worker: &Worker, app: AppId, name: &[u8], change: Option<Change>) {
@@ -403,6 +417,12 @@ fn saved_of(name: &[u8], gate: &Gate) -> SavedApp {
     }
     let until_unix_ms = (!gate.deadline.is_never()).then(|| clock::unix_ms(gate.deadline));
     SavedApp { until_unix_ms, policy: gate.policy, ..blank }
+}
+
+/// Whether a saved app is one that is resumed: its release is over sooner or later, and a pause whose
+/// deadline has passed is none.
+fn is_over(saved: &SavedApp, now: Moment) -> bool {
+    saved.state == State::Releasing || deadline_of(saved) <= now
 }
 
 fn deadline_of(saved: &SavedApp) -> Moment {

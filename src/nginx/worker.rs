@@ -34,6 +34,9 @@ pub use process::{begin_cycle, exists, exit_process, init_process, zone_of};
 /// For how long a worker that shows no sign of life keeps its turn in a release.
 const LEASE: Duration = Duration::from_secs(1);
 
+/// How long what changed by itself, as at the end of a release, waits to be written with more of it.
+const SAVE_AFTER: Duration = Duration::from_millis(100);
+
 static HERE: Local<OnceCell<Worker>> = Local::new(OnceCell::new());
 
 pub struct Worker {
@@ -59,6 +62,8 @@ pub struct Worker {
     due: Cell<Moment>,
     /// When the state file is tried again.
     retry: Cell<Moment>,
+    /// When it is told of what changed by itself.
+    save: Cell<Moment>,
     seen_changes: Cell<u64>,
     leaving: Cell<bool>,
     /// When it last said that connections, or the zone's room, run out.
@@ -113,10 +118,29 @@ impl Worker {
             self.attend(queue.app);
         }
         self.wake_waiters();
+        self.save(now);
         if let Some(store) = self.store.as_ref().filter(|_| self.retry.get() <= now) {
             store.retry(self);
         }
         self.arm(now);
+    }
+
+    /// Something changed by itself: that waits for more of it, as each write of the state file waits
+    /// for the disk, and what the file says until then means the same, or is safe.
+    fn save_soon(&self, now: Moment) {
+        if self.store.is_some() {
+            self.save.set(self.save.get().min(now.plus(SAVE_AFTER)));
+            self.arm(now);
+        }
+    }
+
+    /// Tells the state file what it was to be told by `now`.
+    fn save(&self, now: Moment) {
+        let at = self.save.get();
+        if let Some(store) = self.store.as_ref().filter(|_| !at.is_never() && at <= now) {
+            self.save.set(Moment::NEVER);
+            store.change(self, || ());
+        }
     }
 
     /// When the state file, which could not be written, is to be tried again.
@@ -226,7 +250,7 @@ impl Worker {
     fn arm(&self, now: Moment) {
         let idle = self.holding.get() == 0 && self.waiters.borrow().is_empty();
         let look = if idle { Moment::NEVER } else { now.plus(self.interval.get()) };
-        let at = look.min(self.due.get()).min(self.retry.get());
+        let at = look.min(self.due.get()).min(self.retry.get()).min(self.save.get());
         let armed = self.armed.get();
         if armed <= at {
             return;
@@ -264,6 +288,7 @@ impl Worker {
             armed: Cell::new(Moment::NEVER),
             due: Cell::new(Moment::NEVER),
             retry: Cell::new(Moment::NEVER),
+            save: Cell::new(Moment::NEVER),
             seen_changes: Cell::new(u64::MAX),
             leaving: Cell::new(false),
             warned: Cell::new(Moment::default()),

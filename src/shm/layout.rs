@@ -21,7 +21,7 @@ use crate::gate::{Gate, State};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"intermis");
 
 /// Changes with every change of the layout.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// As many processes as an nginx master can have (`NGX_MAX_PROCESSES`).
 pub const SLOTS: usize = 1024;
@@ -51,7 +51,7 @@ pub struct Header<R: RawMutex> {
     pub changes: AtomicU64,
     /// The serial number of the state file that the zone agrees with.
     pub serial: AtomicU64,
-    /// Counts what changed since and could not be written: it is newer than what the file says.
+    /// Counts what changed since and is not written yet: it is newer than what the file says.
     pub unsaved: AtomicU32,
     /// When the zone last agreed with the state file, in microseconds.
     pub agreed: AtomicU64,

@@ -10,6 +10,7 @@ use nginx_sys::{
 use ngx::http::HttpModuleConfExt;
 
 use super::{HERE, Worker};
+use crate::gate::time::Moment;
 use crate::nginx::boundary::guarded;
 use crate::nginx::conf::MainConf;
 use crate::nginx::module::module;
@@ -89,6 +90,7 @@ pub unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
     guarded((), || {
         let Some(worker) = Worker::here() else { return };
         worker.notice_exit();
+        worker.save(Moment::NEVER);
         worker.zone.leave(worker.slot);
         wake::ring(worker.zone.slots());
     });

@@ -58,10 +58,14 @@ impl Worker {
         if queue.is_some_and(|queue| queue.is_busy() || self.has_to_wait(queue)) {
             return;
         }
-        let now = clock::now();
         let mut locked = self.zone.lock();
+        let now = clock::now();
         let survey = self.zone.survey(app, self.slot, &self.liveness(now));
         let change = locked.update(app, |gate| gate.settle(now, &survey)).flatten();
+        if change.is_some() {
+            // Under the lock: whoever takes up the state file must not undo it.
+            self.zone.note_unsaved();
+        }
         let name = change.map(|_| locked.name(app).to_vec()).unwrap_or_default();
         let queue = queue.filter(|queue| !queue.is_empty());
         let batch = queue.map(|queue| self.take_turn(&mut locked, queue, now, &survey));
@@ -69,9 +73,7 @@ impl Worker {
         if let Some(change) = change {
             self.log(&name, &change, survey.held, change.cause.name());
             self.notify();
-            if let Some(store) = &self.store {
-                store.change(self, || ());
-            }
+            self.save_soon(now);
         }
         if let (Some(queue), Some(batch)) = (queue, batch) {
             self.send_off(queue, &batch);

@@ -1,0 +1,103 @@
+#!/usr/bin/env perl
+
+# What changes by itself (a release that ends, a deadline that passes, a canary that comes back) is
+# in the state file soon after, and with one write for many apps: each write waits for the disk, and
+# the worker that writes serves nobody meanwhile.
+
+use strict;
+use warnings;
+
+use FindBin qw($Bin);
+use Test::More;
+use Time::HiRes qw(time);
+
+use lib "$Bin/lib";
+use Intermission::Test;
+
+# How often a worker writes at most, and when what has changed is in the file, in seconds.
+use constant { WORKERS => 2, APPS => 150, PAUSE => 0.1, SOON => 1 };
+
+my $t = Intermission::Test->new(workers => WORKERS);
+my $origin = $t->origin('/slow' => { wait => 1 });
+mkdir $t->folder . '/state';
+chmod 0777, $t->folder . '/state';
+my $file = $t->folder . '/state/file';
+$t->start(<<'EOF');
+    intermission_state_file %%FOLDER%%/state/file;
+    server {
+        listen 127.0.0.1:%%PORT_80%% reuseport;
+        intermission on;
+        intermission_app_name $arg_app;
+        location / { empty_gif; }
+        location /slow { proxy_pass http://%%ORIGIN%%; }
+        location /intermission/ { intermission_control; }
+    }
+EOF
+
+sub file_says { Intermission::Test::Server::slurp($file) }
+
+sub serial { file_says() =~ /^serial (\d+)$/m ? $1 : 0 }
+
+sub apps_in {
+    my ($state) = @_;
+    my $all = $t->must('status', app => '*', format => 'json')->json;
+    return grep { $_->{state} eq $state } @$all;
+}
+
+sub are_few {
+    my ($what, $before, $started, $calls) = @_;
+    my $writes = serial() - $before;
+    my $most = $calls + WORKERS * (1 + (time - $started) / PAUSE);
+    return cmp_ok $writes, '<=', $most, "$what: few writes for many apps";
+}
+
+# Waits until the file says that all apps are open, which they are since `$open`.
+sub says_soon {
+    my ($what, $open) = @_;
+    wait_for { file_says() =~ /^end 0 /m } 'the file to say that all is open';
+    return cmp_ok time - $open, '<', SOON, "$what: the file says so soon";
+}
+
+# Many releases that end at once.
+my @apps = map {"app-$_"} 1 .. APPS;
+$t->enable($_) for @apps;
+my @held = map { $t->client->get("/?app=$_") } @apps;
+wait_for { 0 == grep { $_->{app} =~ /^app-/ && !$_->{held} } apps_in('paused') } 'all to be held';
+my ($before, $started) = (serial(), time);
+$t->disable('*');
+is scalar(grep { $_->response->status == 200 } @held), APPS, 'all are released';
+wait_for { !apps_in('releasing') } 'all releases to end';
+my $open = time;
+says_soon('releases', $open);
+are_few('releases', $before, $started, 1);
+
+# Many deadlines that pass together.
+my $end = time + 3;
+$t->must('enable', app => $_, for => int(1000 * ($end - time)) . 'ms') for @apps;
+is scalar(apps_in('paused')), APPS, 'all are paused';
+($before, $started) = (serial(), $end);
+wait_for { time > $end && !apps_in('paused') } 'all deadlines to pass';
+$open = time;
+says_soon('deadlines', $open);
+are_few('deadlines', $before, $started, 0);
+
+# A canary that comes back, with nginx being stopped right then.
+sub canary_comes_back {
+    $t->enable('shop');
+    my $held = $t->hold(GET => '/slow?app=shop', app => 'shop');
+    my $canary = $t->call('disable', app => 'shop', canary => 1);
+    wait_for { grep { $_->{uri} =~ m{^/slow} } $origin->requests } 'the canary to reach the origin';
+    like file_says(), qr/^paused shop /m, 'a canary that is out counts as paused';
+    $origin->answer;
+    like $canary->response->body, qr/^Pause disabled/, 'it comes back';
+    is $held->response->status, 200, 'with an answer';
+    $origin->forget;
+    return time;
+}
+
+says_soon('a canary', canary_comes_back());
+canary_comes_back();
+$t->server->terminate;
+like file_says(), qr/^end 0 /m, 'what was not written yet is written when nginx ends';
+
+$t->finish;
