@@ -246,6 +246,10 @@ impl Store {
         Err(io::Error::new(io::ErrorKind::TimedOut, "another process has its lock"))
     }
 
+    fn name(&self) -> &[u8] {
+        self.path.file_name().unwrap_or_default().as_bytes()
+    }
+
     fn directory(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
     }
@@ -431,10 +435,10 @@ fn deadline_of(saved: &SavedApp) -> Moment {
 
 unsafe extern "C" fn on_directory(event: *mut ngx_event_t) {
     guarded((), || {
-        // SAFETY: nginx passes the event of the descriptor that is watched.
-        unsafe { wake::drain(event) };
         let Some(worker) = Worker::here() else { return };
-        if let Some(store) = &worker.store {
+        let Some(store) = &worker.store else { return };
+        // SAFETY: nginx passes the event of the descriptor that is watched.
+        if unsafe { wake::was_replaced(event, store.name()) } {
             store.follow(worker);
         }
     });

@@ -6,6 +6,8 @@
 //! finds nothing to do and sleeps on. A doorbell carries no news, those are in the zone, so that a
 //! ring that is lost costs time (`intermission_interval`) and nothing else.
 
+use core::iter;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::path::Path;
 
@@ -115,18 +117,38 @@ pub unsafe fn watch(directory: &Path, handler: ngx_event_handler_pt) -> bool {
     false
 }
 
-/// Reads what a descriptor has to say, and forgets it.
+/// Reads what happened in a directory: whether the file of this name was replaced, or may have been.
 ///
 /// # Safety
 ///
 /// `event` is one of a connection that [`watch`] made.
-pub unsafe fn drain(event: *mut ngx_event_t) {
+pub unsafe fn was_replaced(event: *mut ngx_event_t, name: &[u8]) -> bool {
+    // SAFETY: the event's data is its connection.
+    let descriptor = unsafe { (*(*event).data.cast::<ngx_connection_t>()).fd };
     let mut buffer = [0u8; 4096];
-    // SAFETY: the event's data is its connection; the buffer is as long as it is said to be.
-    unsafe {
-        let connection = (*event).data.cast::<ngx_connection_t>();
-        while libc::read((*connection).fd, buffer.as_mut_ptr().cast(), buffer.len()) > 0 {}
+    let mut replaced = false;
+    loop {
+        // SAFETY: the buffer is as long as it is said to be.
+        let count = unsafe { libc::read(descriptor, buffer.as_mut_ptr().cast(), buffer.len()) };
+        match usize::try_from(count).ok().and_then(|count| buffer.get(..count)) {
+            None | Some([]) => return replaced,
+            // What has no name is about the directory, or says that there was more than could be told.
+            Some(events) => replaced |= names(events).any(|it| it.is_empty() || it == name),
+        }
     }
+}
+
+/// The names in inotify's events. They are taken as bytes, wherever those stand.
+fn names(mut events: &[u8]) -> impl Iterator<Item = &[u8]> {
+    iter::from_fn(move || {
+        let (head, rest) = events.split_at_checked(size_of::<libc::inotify_event>())?;
+        let (_, length) = head.split_at_checked(offset_of!(libc::inotify_event, len))?;
+        let length = u32::from_ne_bytes(*length.first_chunk()?);
+        let (name, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        events = rest;
+        // The system fills it up with zeros.
+        name.split(|byte| *byte == 0).next()
+    })
 }
 
 /// Makes a connection of a descriptor that is no client's, as nginx itself does for its channels.
