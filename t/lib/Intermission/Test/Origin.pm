@@ -20,7 +20,7 @@ use Errno qw(EAGAIN EINTR);
 use IO::Handle;
 use IO::Socket::INET;
 use POSIX ();
-use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Socket qw(AF_UNIX PF_UNSPEC SHUT_RDWR SOCK_STREAM);
 use Storable qw(nfreeze thaw);
 
 use Intermission::Test::Wait qw(wait_for writable);
@@ -80,6 +80,8 @@ sub forget { $_[0]->ask('forget') }
 sub stop {
     my ($self) = @_;
     my $channel = delete $self->{channel} or return;
+    # To close it is not enough: what was started since, as another origin, has it as well.
+    shutdown $channel, SHUT_RDWR;
     close $channel;
     waitpid $self->{pid}, 0;
 }
