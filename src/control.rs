@@ -38,12 +38,16 @@ impl Call {
         }
     }
 
+    pub fn changes_state(self) -> bool {
+        match self {
+            Self::Status | Self::Metrics | Self::Dashboard => false,
+            Self::Enable | Self::Disable | Self::Maintenance => true,
+        }
+    }
+
     /// The methods that the call answers to, as `Allow` lists them.
     pub fn methods(self) -> &'static str {
-        match self {
-            Self::Status | Self::Metrics | Self::Dashboard => "GET, HEAD",
-            Self::Enable | Self::Disable | Self::Maintenance => "GET, POST, PUT",
-        }
+        if self.changes_state() { "GET, POST, PUT" } else { "GET, HEAD" }
     }
 
     pub fn allows(self, method: &[u8]) -> bool {
@@ -93,6 +97,19 @@ pub fn is_cross_site(fetch_site: Option<&[u8]>, origin: Option<&[u8]>, host: &[u
     let is_host =
         |origin| origin_host(origin).is_some_and(|origin| origin.eq_ignore_ascii_case(host));
     foreign_fetch || origin.is_some_and(|origin| !is_host(origin))
+}
+
+/// Whether a browser makes the request, and does not say on behalf of which site: to addresses that it
+/// does not trust (plain http, but for this machine's own) it sends no `Sec-Fetch-Site`, and `Origin`
+/// goes with no image, link or redirect. All browsers call themselves Mozilla, and no page can change
+/// that.
+pub fn is_silent_browser(
+    fetch_site: Option<&[u8]>,
+    origin: Option<&[u8]>,
+    user_agent: Option<&[u8]>,
+) -> bool {
+    let is_browser = user_agent.is_some_and(|agent| agent.starts_with(b"Mozilla/"));
+    is_browser && fetch_site.is_none() && origin.is_none()
 }
 
 fn origin_host(origin: &[u8]) -> Option<&[u8]> {

@@ -1,6 +1,7 @@
 #!/usr/bin/env perl
 
-# A call that a browser makes on behalf of another site is refused and changes nothing.
+# A call that a browser makes on behalf of another site is refused and changes nothing. So is a change
+# by a browser that does not say on whose behalf, as it says to plain http.
 
 use strict;
 use warnings;
@@ -17,6 +18,17 @@ $t->start(<<'EOF');
         listen 127.0.0.1:%%PORT_80%%;
         location /intermission/ { intermission_control; }
         location /any/ { intermission_control any; }
+    }
+
+    # By name.
+    server {
+        listen 127.0.0.1:%%PORT_81%% default_server;
+        return 403;
+    }
+    server {
+        listen 127.0.0.1:%%PORT_81%%;
+        server_name ops.internal;
+        location /intermission/ { intermission_control; }
     }
 EOF
 
@@ -63,5 +75,43 @@ for my $place (qw(/intermission /any)) {
         $t->disable;
     }
 }
+
+# Who is a browser, and says nothing.
+my $browser = 'User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/126.0.0.0';
+for my $call (qw(enable disable maintenance)) {
+    for my $method (qw(GET POST PUT)) {
+        my $before = $t->status->{state};
+        my $response = $t->request($method, "/intermission/$call", headers => [$browser]);
+        is $response->status, 403, "$method $call by a browser that says nothing";
+        like $response->body, qr/the dashboard .* press the button .* from a script/,
+            'the answer says what to do';
+        is $t->status->{state}, $before, 'nothing has changed';
+    }
+    my @says = ($browser, $call eq 'enable' ? 'Sec-Fetch-Site: none' : "Origin: http://$host");
+    is $t->post("/intermission/$call", '', headers => \@says)->status, 200, "$call by one that does";
+}
+is $t->get("/intermission/$_", headers => [$browser])->status, 200, "a look: '$_'"
+    for '', 'status', 'metrics';
+is $t->get('/intermission/disable', headers => ["User-Agent: $_"])->status, 200, "a script: $_"
+    for 'curl/8.5.0', 'deploy (Mozilla/5.0 is not what it is)';
+
+# A name of the foreign site's own that leads here (DNS rebinding) is a site of its own to a browser:
+# only a server that answers to its name alone tells the two apart.
+my @rebound = ($browser, 'Host: evil.example', 'Origin: http://evil.example');
+
+sub at_name {
+    my @headers = @_;
+    return $t->client(port => $t->port(81))->post('/intermission/enable', '', headers => \@headers)
+        ->response;
+}
+
+is $t->post('/intermission/enable', '', headers => \@rebound)->status, 200,
+    'any name will do where no server has one';
+$t->disable;
+is at_name(@rebound)->status, 403, 'where the server has a name, another one is refused';
+is $t->status->{state}, 'open', 'and nothing has changed';
+is at_name($browser, 'Host: ops.internal', 'Origin: http://ops.internal')->status, 200,
+    'its own is not';
+is $t->status->{state}, 'paused', 'the app is paused';
 
 $t->finish;

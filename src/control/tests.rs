@@ -321,6 +321,24 @@ fn other_sites_are_told_by_what_browsers_send() {
 }
 
 #[test]
+fn a_browser_says_whose_page_it_is() {
+    let is_silent = |site: Option<&str>, origin: Option<&str>, agent: Option<&str>| {
+        is_silent_browser(
+            site.map(str::as_bytes),
+            origin.map(str::as_bytes),
+            agent.map(str::as_bytes),
+        )
+    };
+    let browser = Some("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0");
+    assert!(is_silent(None, None, browser));
+    assert!(!is_silent(Some("none"), None, browser));
+    assert!(!is_silent(None, Some("http://ops.test"), browser));
+    for agent in [None, Some(""), Some("curl/8.5.0"), Some("deploy (not Mozilla/5.0)")] {
+        assert!(!is_silent(None, None, agent), "{agent:?}");
+    }
+}
+
+#[test]
 fn json_is_given_to_who_names_it() {
     for accept in ["application/json", "text/html, Application/JSON;q=0.5", " application/json "] {
         assert!(accepts_json(accept.as_bytes()), "{accept:?}");

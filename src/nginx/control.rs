@@ -61,6 +61,9 @@ unsafe fn reply(request: *mut ngx_http_request_t) -> Result<Reply, Answer> {
         if !call.allows(headers::bytes(&(*request).method_name)) {
             return Err(wrong_method(call));
         }
+        if call.changes_state() {
+            caller::check_change(request)?;
+        }
         let args =
             Args::parse(call, headers::bytes(&(*request).args)).map_err(Answer::bad_request)?;
         check_format(&args)?;

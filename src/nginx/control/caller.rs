@@ -6,7 +6,7 @@ use nginx_sys::ngx_http_request_t;
 
 use super::answer::Answer;
 use crate::control::args::shown;
-use crate::control::is_cross_site;
+use crate::control::{is_cross_site, is_silent_browser};
 use crate::nginx::conf::{Control, LocConf};
 use crate::nginx::headers;
 
@@ -39,6 +39,29 @@ pub unsafe fn check(request: *mut ngx_http_request_t, conf: &LocConf) -> Result<
             )),
         }
     }
+}
+
+/// Lets no browser change a state that does not say whose page wants it. What changes nothing may be
+/// looked at: another site's page cannot read the answer.
+///
+/// # Safety
+///
+/// `request` is a living request.
+pub unsafe fn check_change(request: *mut ngx_http_request_t) -> Result<(), Answer> {
+    // SAFETY: the caller's promise.
+    let is_silent = unsafe {
+        let header = |name| headers::find(request, name);
+        is_silent_browser(header("Sec-Fetch-Site"), header("Origin"), header("User-Agent"))
+    };
+    if is_silent {
+        return Err(Answer::error(
+            403,
+            "Forbidden: this browser does not say whether another site's page makes this call. Open \
+             the dashboard (this address without its last part) and press the button there, or call \
+             from a script.",
+        ));
+    }
+    Ok(())
 }
 
 /// Who makes the call, for the log.
