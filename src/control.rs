@@ -113,7 +113,8 @@ pub fn is_silent_browser(
 }
 
 fn origin_host(origin: &[u8]) -> Option<&[u8]> {
-    origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"))
+    let host = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
+    host.filter(|host| !host.is_empty())
 }
 
 /// Whether an `Accept` header names JSON.

@@ -19,6 +19,10 @@ $t->start(<<'EOF');
         location /intermission/ { intermission_control; }
         location /any/ { intermission_control any; }
     }
+    server {
+        listen 127.0.0.1:%%PORT_82%% http2;
+        location /intermission/ { intermission_control; }
+    }
 
     # By name.
     server {
@@ -74,6 +78,29 @@ for my $place (qw(/intermission /any)) {
         is $t->status->{state}, 'paused', 'the app is paused';
         $t->disable;
     }
+}
+
+# Other ways to say what host a call is for.
+sub raw {
+    my ($head) = @_;
+    my $client = $t->client;
+    $client->send("POST $head\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    return $client->response->status;
+}
+my $absolute = 'http://ops.internal:81/intermission/enable';
+is raw("$absolute HTTP/1.1\r\nHost: $host\r\nOrigin: http://$host"), 200, 'an absolute address';
+is raw("$absolute HTTP/1.1\r\nHost: $host\r\nOrigin: http://ops.internal:81"), 403,
+    'counts less than Host';
+is raw("$absolute HTTP/1.0\r\nOrigin: http://evil.example"), 403, 'and without Host';
+is raw("/intermission/enable HTTP/1.0\r\nOrigin: http://evil.example"), 403, 'no host at all';
+is raw("/intermission/enable HTTP/1.0"), 200, 'but for a script that is fine';
+
+my $http2 = $t->http2(port => $t->port(82));
+my $address = '127.0.0.1:' . $t->port(82);
+for ([ $address, 200 ], [ "$address.evil.example", 403 ], [ '127.0.0.1', 403 ]) {
+    my ($page, $status) = @$_;
+    my $stream = $http2->post('/intermission/disable', '', headers => ["origin: http://$page"]);
+    is $http2->response($stream)->status, $status, "HTTP/2, Origin: http://$page";
 }
 
 # Who is a browser, and says nothing.

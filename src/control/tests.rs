@@ -318,6 +318,7 @@ fn other_sites_are_told_by_what_browsers_send() {
     ] {
         assert!(crosses(site, origin), "{site:?} {origin:?}");
     }
+    assert!(is_cross_site(None, Some(b"http://"), b""), "no host is that of no page");
 }
 
 #[test]

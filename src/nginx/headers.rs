@@ -50,6 +50,28 @@ pub unsafe fn find<'a>(request: *mut ngx_http_request_t, name: &str) -> Option<&
     None
 }
 
+/// The host that the request is for, with its port if the client named one. HTTP/3 has it in
+/// `:authority`, of which nginx makes no header as it does for HTTP/2.
+///
+/// # Safety
+///
+/// `request` is a living request.
+pub unsafe fn host<'a>(request: *mut ngx_http_request_t) -> Option<&'a [u8]> {
+    // SAFETY: the ends are those of one string, or null; they are the main request's, and what they
+    // lead to (in HTTP/1.x, a part of the request line) stays in its buffers until it is over.
+    unsafe {
+        if let Some(host) = value((*request).headers_in.host) {
+            return Some(host);
+        }
+        let main = &*(*request).main;
+        if main.host_start.is_null() || main.host_end.is_null() {
+            return None;
+        }
+        let len = usize::try_from(main.host_end.offset_from(main.host_start)).ok()?;
+        Some(bytes(&ngx_str_t { len, data: main.host_start }))
+    }
+}
+
 /// Adds a header to the response. `None` if there is no memory.
 ///
 /// # Safety

@@ -38,11 +38,11 @@ class Client(QuicConnectionProtocol):
             if getattr(happened, "stream_ended", False):
                 stream["over"].set()
 
-    def request(self, method, path, body="", more=False):
+    def request(self, method, path, body="", more=False, authority="localhost", more_headers=()):
         stream = self._quic.get_next_available_stream_id()
         self.streams[stream] = {"status": 0, "body": "", "over": asyncio.Event()}
-        headers = [(":method", method), (":scheme", "https"), (":authority", "localhost"), (":path", path)]
-        headers = [(name.encode(), value.encode()) for name, value in headers]
+        headers = [(":method", method), (":scheme", "https"), (":authority", authority), (":path", path), *more_headers]
+        headers = [(name.encode(), value.encode()) for name, value in headers if value is not None]
         self.http.send_headers(stream, headers, end_stream=not body and not more)
         if body:
             self.http.send_data(stream, body.encode(), end_stream=not more)

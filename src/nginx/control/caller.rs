@@ -16,7 +16,7 @@ use crate::nginx::headers;
 pub unsafe fn check(request: *mut ngx_http_request_t, conf: &LocConf) -> Result<(), Answer> {
     // SAFETY: the caller's promise.
     unsafe {
-        let host = headers::value((*request).headers_in.host).unwrap_or_default();
+        let host = headers::host(request).unwrap_or_default();
         let (site, origin) =
             (headers::find(request, "Sec-Fetch-Site"), headers::find(request, "Origin"));
         if is_cross_site(site, origin, host) {

@@ -50,11 +50,13 @@ sub answer {
     return $json->decode($line);
 }
 
-# request('POST', '/x', body => '...', more => 1): the stream. `more`: the body is left unfinished.
+# request('POST', '/x', body => '...', more => 1, authority => 'shop.example', headers => [...]): the
+# stream. `more`: the body is left unfinished. `authority`: undef for none.
 sub request {
-    my ($self, $method, $uri, %with) = @_;
+    my ($self, $method, $uri, %with) = (shift, shift, shift, authority => 'localhost', @_);
     my $more = $with{more} ? JSON::PP::true : JSON::PP::false;
-    return $self->ask('request', $method, $uri, $with{body} // '', $more);
+    my @headers = map { [ /^([^:]+):\s*(.*)$/ ] } @{ $with{headers} // [] };
+    return $self->ask('request', $method, $uri, $with{body} // '', $more, $with{authority}, \@headers);
 }
 
 sub response {
