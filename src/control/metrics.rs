@@ -20,6 +20,13 @@ pub struct Sample {
     pub held_by_worker: Vec<(usize, u32)>,
 }
 
+impl Sample {
+    /// Of an app that is open, and for which nobody ever waited.
+    pub fn of(report: Report) -> Self {
+        Self { report, waits: Waits::default(), state_age: 0.0, held_by_worker: Vec::new() }
+    }
+}
+
 const STATES: [State; 4] = [State::Open, State::Paused, State::Releasing, State::Maintenance];
 
 /// About what an app takes.

@@ -80,6 +80,7 @@ fn answer_call(calling: &Calling<'_>, call: Call, args: &Args<'_>) -> Result<Rep
     if args.get("app") == Some(b"*") {
         return match call {
             Call::Status => Ok(Reply::Now(calling.status_of_all())),
+            Call::Metrics => Ok(Reply::Now(calling.metrics_of_all())),
             Call::Dashboard => dashboard::page().map(Reply::Now),
             Call::Disable if args.get("canary").is_none() => {
                 Ok(Reply::Now(calling.disable_all(&disable()?)))
@@ -89,7 +90,8 @@ fn answer_call(calling: &Calling<'_>, call: Call, args: &Args<'_>) -> Result<Rep
     }
     let app = app_of(calling.request, args)?;
     match call {
-        Call::Metrics => Ok(Reply::Now(calling.metrics())),
+        Call::Metrics if args.get("app").is_none() => Ok(Reply::Now(calling.metrics_of_all())),
+        Call::Metrics => Ok(Reply::Now(calling.metrics(&app))),
         Call::Dashboard => dashboard::page().map(Reply::Now),
         Call::Status => Ok(Reply::Now(calling.status(&app))),
         Call::Enable => calling.enable(&app, &Enable::parse(args).map_err(Answer::bad_request)?),

@@ -44,11 +44,20 @@ impl Calling<'_> {
         Answer { is_list: true, ..Answer::of_reports(200, reports) }
     }
 
-    pub fn metrics(&self) -> Answer {
+    pub fn metrics(&self, name: &[u8]) -> Answer {
+        self.metrics_of(&[sample(self.worker, name)])
+    }
+
+    pub fn metrics_of_all(&self) -> Answer {
+        let known = self.known();
         let samples: Vec<_> =
-            self.known().iter().map(|(name, app)| sample(self.worker, name, *app)).collect();
+            known.iter().map(|(name, app)| sample_of(self.worker, name, *app)).collect();
+        self.metrics_of(&samples)
+    }
+
+    fn metrics_of(&self, samples: &[Sample]) -> Answer {
         let memory = self.worker.zone.memory();
-        Answer::of_document(metrics::CONTENT_TYPE, metrics::render(&samples, memory))
+        Answer::of_document(metrics::CONTENT_TYPE, metrics::render(samples, memory))
     }
 
     pub fn enable(&self, name: &[u8], asked: &Enable) -> Result<Reply, Answer> {
@@ -174,9 +183,15 @@ impl Calling<'_> {
 }
 
 pub fn report(worker: &Worker, name: &[u8]) -> Report {
+    sample(worker, name).report
+}
+
+fn sample(worker: &Worker, name: &[u8]) -> Sample {
     let known = worker.zone.lock().find(name);
-    let unknown = || Report { in_flight: worker.apart(), ..unknown(name) };
-    known.map_or_else(unknown, |app| report_of(worker, name, app))
+    known.map_or_else(
+        || Sample::of(Report { in_flight: worker.apart(), ..unknown(name) }),
+        |app| sample_of(worker, name, app),
+    )
 }
 
 /// An app that was never paused, and for which nothing was counted, is open.
@@ -194,11 +209,7 @@ fn unknown(name: &[u8]) -> Report {
     }
 }
 
-fn report_of(worker: &Worker, name: &[u8], app: AppId) -> Report {
-    sample(worker, name, app).report
-}
-
-fn sample(worker: &Worker, name: &[u8], app: AppId) -> Sample {
+fn sample_of(worker: &Worker, name: &[u8], app: AppId) -> Sample {
     worker.attend(app);
     let survey = worker.survey(app);
     let gate = worker.zone.lock().gate(app).cloned().unwrap_or_default();
