@@ -151,13 +151,17 @@ impl Default for Survey {
 impl Survey {
     /// Adds the counts of a lane whose worker lives.
     pub fn count(&mut self, lane: &Lane) {
-        self.held = self.held.saturating_add(lane.get(Count::Held));
+        let held = lane.get(Count::Held);
+        self.held = self.held.saturating_add(held);
         self.in_flight = self.in_flight.saturating_add(lane.get(Count::InFlight));
         self.upgraded = self.upgraded.saturating_add(lane.get(Count::Upgraded));
         self.released = self.released.saturating_add(lane.get(Count::Released));
         self.trial = self.trial.saturating_add(lane.get(Count::Trial));
         self.first_anywhere = self.first_anywhere.min(lane.head());
-        self.oldest = self.oldest.min(lane.head_since());
+        // The head can be that of a batch that was let go just now.
+        if held > 0 {
+            self.oldest = self.oldest.min(lane.head_since());
+        }
     }
 
     /// Lets another worker's lane keep its turn in the order of release.

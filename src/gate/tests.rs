@@ -499,6 +499,10 @@ fn a_survey_adds_up_and_stops_at_the_largest_number() {
     assert_eq!((survey.in_flight, survey.upgraded), (2, 3));
     assert_eq!((survey.released, survey.trial), (4, 5));
     assert_eq!((survey.held, survey.oldest), (u32::MAX, at(1)));
+    let let_go = Lane::default();
+    let_go.publish_head(3, at(0));
+    survey.count(&let_go);
+    assert_eq!((survey.first_anywhere, survey.oldest), (3, at(1)), "nobody waits there any more");
     survey.queue(&lane);
     assert_eq!(survey.first_elsewhere, 7);
     lane.clear();
