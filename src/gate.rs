@@ -204,6 +204,11 @@ impl Gate {
         self.change(State::Maintenance, now, Cause::Call)
     }
 
+    /// Whether the pause of that number goes on.
+    pub fn is_in_pause(&self, pause: u64) -> bool {
+        self.state == State::Paused && self.pauses == pause
+    }
+
     /// Decides about a request that reaches the gate; `held` are there already, and `max_held`
     /// (if not 0) may be.
     pub fn arrive(&mut self, held: u32, max_held: u32) -> Arrival {

@@ -85,17 +85,17 @@ impl Worker {
             self.world.ledger.borrow_mut().enable(name, deadline, policy);
             gate.enable(now, deadline, policy)
         });
-        let (Some(app), Some((limit, keep))) = (app.await, drain) else { return };
-        let pause = self.world.zone.lock().gate(app).map_or(0, |gate| gate.pauses);
+        let (Some((app, pause)), Some((limit, keep))) = (app.await, drain) else { return };
         self.wait(app, name, Awaited::Quiet { pause, keep }, Some(limit), policy).await;
     }
 
     async fn disable(&self, name: usize, policy: Policy, canary: u32) {
         let Some(app) = self.world.zone.lock().find(World::name(name).as_bytes()) else { return };
         pause().await;
-        let change = self.release_app(app, policy, canary).await;
+        let Some((change, trial)) = self.release_app(app, policy, canary, None).await else {
+            return;
+        };
         if change.from != State::Open && canary > 0 {
-            let trial = self.world.zone.lock().gate(app).map_or(0, |gate| gate.trials);
             self.wait(app, name, Awaited::Verdict { trial }, None, policy).await;
         }
     }
@@ -104,34 +104,47 @@ impl Worker {
         &self,
         name: usize,
         action: impl FnOnce(&mut Gate) -> Change,
-    ) -> Option<AppId> {
-        let app = {
+    ) -> Option<(AppId, u64)> {
+        let found = {
             let mut locked = self.world.zone.lock();
             let app = self.find_or_create(&mut locked, name, usize::MAX)?;
             locked.entry(app, self.slot, usize::MAX).ok()?;
-            locked.update(app, action);
-            app
+            let pause = locked.update(app, |gate| {
+                action(gate);
+                gate.pauses
+            });
+            (app, pause?)
         };
         pause().await;
         self.notify();
-        Some(app)
+        Some(found)
     }
 
-    async fn release_app(&self, app: AppId, policy: Policy, canary: u32) -> Change {
+    /// What came of it, and the number of the canary; `None` if the named pause is over.
+    async fn release_app(
+        &self,
+        app: AppId,
+        policy: Policy,
+        canary: u32,
+        only: Option<u64>,
+    ) -> Option<(Change, u64)> {
         let now = self.world.now();
         pause().await;
-        let change = {
+        let done = {
             let mut locked = self.world.zone.lock();
             let survey = self.survey(app);
             let name = World::app_named(locked.name(app));
-            let change = locked.update(app, |gate| gate.disable(now, policy, canary, &survey));
-            let change = change.expect("the app is there");
+            let done = locked.update(app, |gate| {
+                let goes_on = only.is_none_or(|pause| gate.is_in_pause(pause));
+                goes_on.then(|| (gate.disable(now, policy, canary, &survey), gate.trials))
+            });
+            let (change, trial) = done.expect("the app is there")?;
             self.world.ledger.borrow_mut().disable(name, &change, now, policy, canary);
-            change
+            (change, trial)
         };
         pause().await;
         self.notify();
-        change
+        Some(done)
     }
 
     async fn wait(
@@ -162,8 +175,8 @@ impl Worker {
             if !late {
                 return;
             }
-            if let Awaited::Quiet { keep: false, .. } = waiter.awaited {
-                self.release_app(waiter.entry.app(), waiter.policy, 0).await;
+            if let Awaited::Quiet { pause, keep: false } = waiter.awaited {
+                self.release_app(waiter.entry.app(), waiter.policy, 0, Some(pause)).await;
             }
         }
         self.waiters.borrow_mut().remove(&id);
@@ -192,7 +205,7 @@ impl Worker {
     }
 
     fn is_quiet(&self, waiter: &Waiter, gate: &Gate, pause: u64) -> bool {
-        if gate.state() != State::Paused || gate.pauses != pause {
+        if !gate.is_in_pause(pause) {
             return true;
         }
         let quiet = self.survey(waiter.entry.app()).in_flight == 0;

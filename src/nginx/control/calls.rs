@@ -27,6 +27,21 @@ pub struct Calling<'r> {
     pub conf: &'r LocConf,
 }
 
+/// What a call did to an app, and the numbers of its pause and canary then. They are taken in the same
+/// section under the lock: a moment later, there can be others.
+pub struct Changed {
+    pub app: AppId,
+    pub change: Change,
+    pub pause: u64,
+    pub trial: u64,
+}
+
+impl Changed {
+    fn of(app: AppId, change: Change, gate: &Gate) -> Self {
+        Self { app, change, pause: gate.pauses, trial: gate.trials }
+    }
+}
+
 /// What becomes of a call.
 pub enum Reply {
     Now(Answer),
@@ -64,36 +79,35 @@ impl Calling<'_> {
         let now = clock::now();
         let deadline = asked.lasts.map_or(Moment::NEVER, |lasts| now.plus(lasts));
         let policy = self.conf.policy();
-        let (app, change) = self.change_or_make(name, |gate| gate.enable(now, deadline, policy))?;
-        let again = change.from == State::Paused;
+        let changed = self.change_or_make(name, |gate| gate.enable(now, deadline, policy))?;
+        let again = changed.change.from == State::Paused;
         let line = if again { Done::AlreadyEnabled } else { Done::Enabled };
         let Some(limit) = asked.drain else { return Ok(Reply::Now(self.done(name, line))) };
-        let drain = Awaited::Quiet { pause: self.pause(app), keep: asked.keep, line };
-        Ok(wait::begin(self, app, name, drain, Some(limit)))
+        let drain = Awaited::Quiet { pause: changed.pause, keep: asked.keep, line };
+        Ok(wait::begin(self, changed.app, name, drain, Some(limit)))
     }
 
     pub fn disable(&self, name: &[u8], asked: &Disable) -> Reply {
-        let Some(app) = self.worker.zone.lock().find(name) else {
+        let changed = self.release(name, asked, None);
+        let Some(changed) = changed.filter(|changed| changed.change.from != State::Open) else {
             return Reply::Now(self.done(name, Done::AlreadyDisabled));
         };
-        let change = self.release(app, name, asked);
-        if matches!(change.from, State::Open) {
-            return Reply::Now(self.done(name, Done::AlreadyDisabled));
-        }
         if asked.canary > 0 {
-            let trial = self.worker.zone.lock().gate(app).map_or(0, |gate| gate.trials);
-            return wait::begin(self, app, name, Awaited::Verdict { trial }, None);
+            let verdict = Awaited::Verdict { trial: changed.trial };
+            return wait::begin(self, changed.app, name, verdict, None);
         }
-        let again = change.from == State::Releasing;
+        let again = changed.change.from == State::Releasing;
         Reply::Now(self.done(name, if again { Done::AlreadyDisabled } else { Done::Disabled }))
     }
 
     pub fn disable_all(&self, asked: &Disable) -> Answer {
         let release_all = || {
             let known = self.known();
-            let released = known.iter().filter(|(name, app)| {
-                let change = self.release_in_zone(*app, name, asked);
-                !matches!(change.from, State::Open | State::Releasing)
+            let released = known.iter().filter(|(name, _)| {
+                let changed = self.release_in_zone(name, asked, None);
+                changed.is_some_and(|changed| {
+                    !matches!(changed.change.from, State::Open | State::Releasing)
+                })
             });
             released.count()
         };
@@ -109,21 +123,27 @@ impl Calling<'_> {
         Ok(self.done(name, Done::Maintenance))
     }
 
-    /// Resumes an app as `asked`.
-    pub fn release(&self, app: AppId, name: &[u8], asked: &Disable) -> Change {
-        self.and_save(|| self.release_in_zone(app, name, asked))
+    /// Resumes an app as `asked`, and if a `pause` is named, only while that goes on. `None` if it is
+    /// over, or no such app is known.
+    pub fn release(&self, name: &[u8], asked: &Disable, pause: Option<u64>) -> Option<Changed> {
+        self.and_save(|| self.release_in_zone(name, asked, pause))
     }
 
-    fn release_in_zone(&self, app: AppId, name: &[u8], asked: &Disable) -> Change {
+    fn release_in_zone(&self, name: &[u8], asked: &Disable, pause: Option<u64>) -> Option<Changed> {
         let now = clock::now();
         let mut locked = self.worker.zone.lock();
+        let app = locked.find(name)?;
         let survey = self.worker.zone.survey(app, self.worker.slot, &self.worker.liveness(now));
-        let change = locked
-            .update(app, |gate| gate.disable(now, asked.policy, asked.canary, &survey))
-            .unwrap_or_else(|| Gate::default().unchanged());
+        let release = |gate: &mut Gate| {
+            pause.is_none_or(|pause| gate.is_in_pause(pause)).then(|| {
+                let change = gate.disable(now, asked.policy, asked.canary, &survey);
+                Changed::of(app, change, gate)
+            })
+        };
+        let changed = locked.update(app, release).flatten()?;
         drop(locked);
-        self.tell(app, name, &change);
-        change
+        self.tell(name, &changed);
+        Some(changed)
     }
 
     pub fn done(&self, name: &[u8], done: Done) -> Answer {
@@ -143,7 +163,7 @@ impl Calling<'_> {
         &self,
         name: &[u8],
         action: impl FnOnce(&mut Gate) -> Change,
-    ) -> Result<(AppId, Change), Answer> {
+    ) -> Result<Changed, Answer> {
         self.and_save(|| self.change_in_zone(name, action))
     }
 
@@ -151,29 +171,26 @@ impl Calling<'_> {
         &self,
         name: &[u8],
         action: impl FnOnce(&mut Gate) -> Change,
-    ) -> Result<(AppId, Change), Answer> {
+    ) -> Result<Changed, Answer> {
         let full = || {
             Answer::error(507, "The zone has no room for another app: enlarge intermission_zone.")
         };
         let mut locked = self.worker.zone.lock();
         let app = locked.find_or_create(name, SEARCH).map_err(|_| full())?;
         locked.entry(app, self.worker.slot, SEARCH).map_err(|_| full())?;
-        let change = locked.update(app, action).ok_or_else(full)?;
+        let changed = locked.update(app, |gate| Changed::of(app, action(gate), gate));
+        let changed = changed.ok_or_else(full)?;
         drop(locked);
-        self.tell(app, name, &change);
-        Ok((app, change))
+        self.tell(name, &changed);
+        Ok(changed)
     }
 
-    fn tell(&self, app: AppId, name: &[u8], change: &Change) {
-        let held = self.worker.survey(app).held;
+    fn tell(&self, name: &[u8], changed: &Changed) {
+        let held = self.worker.survey(changed.app).held;
         // SAFETY: the request lives while it is answered.
         let by = unsafe { caller::name(self.request) };
-        self.worker.log(name, change, held, &by);
+        self.worker.log(name, &changed.change, held, &by);
         self.worker.notify();
-    }
-
-    fn pause(&self, app: AppId) -> u64 {
-        self.worker.zone.lock().gate(app).map_or(0, |gate| gate.pauses)
     }
 
     fn known(&self) -> Vec<(Vec<u8>, AppId)> {

@@ -17,9 +17,9 @@ use super::answer::{Answer, send};
 use super::calls::{Calling, Reply, SEARCH, report};
 use crate::control::Done;
 use crate::control::args::Disable;
+use crate::gate::Gate;
 use crate::gate::lane::Count;
 use crate::gate::time::{Moment, micros};
-use crate::gate::{Gate, State};
 use crate::nginx::boundary::guarded;
 use crate::nginx::clock;
 use crate::nginx::conf::LocConf;
@@ -101,13 +101,8 @@ impl Waiter {
     }
 
     fn quiet(&self, worker: &Worker, gate: &Gate, pause: u64, line: Done) -> Option<Answer> {
-        if gate.state() != State::Paused || gate.pauses != pause {
-            let in_flight = worker.survey(self.entry.app()).in_flight;
-            return Some(self.conclude(
-                worker,
-                409,
-                format!("The pause has ended meanwhile, with {in_flight} still in flight."),
-            ));
+        if !gate.is_in_pause(pause) {
+            return Some(self.overtaken(worker));
         }
         if worker.survey(self.entry.app()).in_flight > 0 {
             return None;
@@ -115,6 +110,13 @@ impl Waiter {
         let drained = micros(clock::now().since(self.since)) / 1000;
         let answer = self.conclude(worker, 200, line.line().to_owned());
         Some(Answer { facts: vec![("drained_ms", drained)], ..answer })
+    }
+
+    /// What is answered when the caller's pause was ended by another one.
+    fn overtaken(&self, worker: &Worker) -> Answer {
+        let in_flight = worker.survey(self.entry.app()).in_flight;
+        let line = format!("The pause has ended meanwhile, with {in_flight} still in flight.");
+        self.conclude(worker, 409, line)
     }
 
     fn verdict(&self, worker: &Worker, gate: &Gate, trial: u64) -> Option<Answer> {
@@ -139,23 +141,27 @@ impl Waiter {
 
     /// What is answered when the time is up.
     fn late(&self, worker: &Worker) -> Option<Answer> {
-        let Awaited::Quiet { keep, .. } = self.awaited else { return None };
+        let Awaited::Quiet { pause, keep, .. } = self.awaited else { return None };
         let in_flight = worker.survey(self.entry.app()).in_flight;
         let waited = self.limit.unwrap_or_default().as_secs_f64();
-        // SAFETY: the request lives while it waits.
-        let conf = unsafe { LocConf::of(self.request)? };
-        let then = if keep {
-            "The app stays paused"
-        } else {
-            let calling = Calling { request: self.request, worker, conf };
-            let plain = Disable { policy: conf.policy(), canary: 0 };
-            calling.release(self.entry.app(), &self.name, &plain);
-            "The pause is ended"
-        };
+        if !keep && !self.resume(worker, pause)? {
+            return Some(self.overtaken(worker));
+        }
+        let then = if keep { "The app stays paused" } else { "The pause is ended" };
         let line = format!(
             "The drain took too long: {in_flight} in flight for more than {waited}s. {then}."
         );
         Some(self.conclude(worker, 504, line))
+    }
+
+    /// Ends the caller's pause; `false` if another call has done that, which it could while this one
+    /// waited for the state file.
+    fn resume(&self, worker: &Worker, pause: u64) -> Option<bool> {
+        // SAFETY: the request lives while it waits.
+        let conf = unsafe { LocConf::of(self.request)? };
+        let calling = Calling { request: self.request, worker, conf };
+        let plain = Disable { policy: conf.policy(), canary: 0 };
+        Some(calling.release(&self.name, &plain, Some(pause)).is_some())
     }
 
     fn conclude(&self, worker: &Worker, status: u16, line: String) -> Answer {
