@@ -81,6 +81,7 @@ is $t->get('/ops/a%20pause:100%25%3F')->header('Location'), './a%20pause%3A100%2
     'whatever the name';
 is $t->get('/_intermission', headers => ['Host: elsewhere'])->header('Location'),
     './_intermission/', 'under whatever address the client knows it';
+is $t->get('/intermission')->status, 204, 'where the location has the slash, this is not its own';
 is $t->get('/enable')->header('Location'), undef, 'a call is a call';
 for my $uri ('/exactly', '/_intermissions', '/_intermission/x', '/intermission/status/') {
     is $t->get($uri)->status, 404, "GET $uri: nothing";
