@@ -252,8 +252,13 @@ class Vandal:
         workers = self.world.nginx.workers()
         if workers:
             pid = self.random.choice(workers)
-            self.note("kills", time.monotonic(), f"kill {pid}")
+            stretch = [time.monotonic(), float("inf")]
+            self.note("kills", stretch, f"kill {pid}")
             self.world.nginx.kill(pid)
+            # On a busy machine it is not over at once, and nor are its connections.
+            while os.path.exists(f"/proc/{pid}"):
+                await asyncio.sleep(0.01)
+            stretch[1] = time.monotonic()
 
     async def stop(self):
         workers = self.world.nginx.workers()

@@ -262,7 +262,7 @@ class Faults:
         self.stops = collections.deque(maxlen=100)
 
     def killed(self, since, until):
-        return any(since - 0.3 <= at <= until for at in self.kills)
+        return any(start <= until and end + 0.3 >= since for start, end in self.kills)
 
     def reloaded(self, since, until):
         return any(since - 5 <= at <= until for at in self.reloads)
