@@ -33,6 +33,8 @@ pub struct Plan {
     pub drains: bool,
     pub maintenance: bool,
     pub reloads: bool,
+    /// Now and then all requests come to their end, so that apps are idle and give up their lanes.
+    pub lulls: bool,
     /// In the end all workers are told to quit.
     pub quits: bool,
     /// In the end the backend answers nothing any more.
@@ -45,14 +47,16 @@ pub struct Plan {
 impl Plan {
     /// Faults happen in a `rough` run.
     pub fn new(rng: &Rng, rough: bool) -> Self {
+        // Apps take each other's lanes all the time.
+        let lanes_move = !rough && rng.chance(20);
         Self {
             moves: 200 + rng.below(600),
-            workers: 1 + rng.index(4),
+            workers: if lanes_move { 4 } else { 1 + rng.index(4) },
             first_slot: rng.one_of(&[0, 0, 0, 13]),
-            slots_apart: rng.one_of(&[1, 1, 1, 16]),
+            slots_apart: if lanes_move { 16 } else { rng.one_of(&[1, 1, 1, 16]) },
             intervals: [250, rng.one_of(&[20, 250, 250, 2000])],
             apps: 1 + rng.index(2),
-            made_up_names: rng.chance(30),
+            made_up_names: lanes_move || rng.chance(30),
             crowd: rng.one_of(&[4, 4, 10, 90]),
             max_held: rng.one_of(&[0, 0, 0, 1, 7]),
             timeouts: rng.chance(40),
@@ -65,6 +69,7 @@ impl Plan {
             drains: rng.chance(40),
             maintenance: rng.chance(30),
             reloads: rng.chance(25),
+            lulls: lanes_move,
             quits: rng.chance(15),
             hangs: rng.chance(25),
             crashes: rough && rng.chance(60),

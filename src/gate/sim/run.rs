@@ -44,6 +44,9 @@ impl Run {
 
     fn make_move(&mut self) {
         self.world.ledger.borrow_mut().step += 1;
+        if self.world.plan.lulls && self.world.rng.chance(2) {
+            return self.lull();
+        }
         match self.world.rng.below(100) {
             0..=59 => self.run_somebody(),
             60..=67 => self.arrive(),
@@ -281,6 +284,12 @@ impl Run {
         if !self.crew.members.iter().any(Member::listens) {
             self.crew.start(1);
         }
+        self.lull();
+    }
+
+    /// All apps are resumed, and everything comes to an end.
+    fn lull(&mut self) {
+        self.tell(|| "a lull".to_owned());
         for _ in 0..3 {
             self.resume_all();
         }
