@@ -7,8 +7,10 @@
 use strict;
 use warnings;
 
+use Fcntl qw(:flock);
 use FindBin qw($Bin);
 use Test::More;
+use Time::HiRes qw(stat);
 
 use lib "$Bin/lib";
 use Intermission::Test;
@@ -37,6 +39,23 @@ sub become {
     return is $is, $state, $what;
 }
 
+# A worker that was stopped while it writes would keep the lock.
+sub stop_between_tries {
+    my ($pid) = @_;
+    kill STOP => $pid;
+    wait_for { slurp("/proc/$pid/stat") =~ /\) T / } 'the worker to stop';
+    open my $lock, '<', $folder or die "$folder: $!";
+    return 1 if flock $lock, LOCK_EX | LOCK_NB;
+    kill CONT => $pid;
+    return 0;
+}
+
+sub slurp {
+    my ($file) = @_;
+    open my $handle, '<', $file or die "$file: $!";
+    return scalar <$handle>;
+}
+
 sub complaints { scalar(() = $_[0]->server->log =~ /cannot be written, so that a pause/g) }
 
 $one->enable('first');
@@ -46,11 +65,11 @@ chmod 01777, $folder;
 chown 0, 0, "$folder/file";
 $one->enable('second');
 is complaints($one), 1, 'a file that cannot be replaced is reported';
-# It is tried again each second.
-sleep 3;
+my %tries;
+wait_for { $tries{ (stat "$folder/file.new")[9] // 0 }++; keys %tries > 3 } 'further tries';
 
 my ($worker) = $one->server->workers;
-kill STOP => $worker;
+wait_for { stop_between_tries($worker) } 'the worker to stop between two tries';
 chmod 0777, $folder;
 $two->enable('third');
 is complaints($two), 0, 'the other nginx can write it by now';
