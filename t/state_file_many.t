@@ -7,6 +7,7 @@
 use strict;
 use warnings;
 
+use Fcntl qw(:flock);
 use FindBin qw($Bin);
 use Test::More;
 use Time::HiRes qw(time);
@@ -15,7 +16,7 @@ use lib "$Bin/lib";
 use Intermission::Test;
 
 # How often a worker writes at most, and when what has changed is in the file, in seconds.
-use constant { WORKERS => 2, APPS => 150, PAUSE => 0.1, SOON => 1 };
+use constant { WORKERS => 2, APPS => 150, PAUSE => 0.1, SOON => 3 };
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin('/slow' => { wait => 1 });
@@ -80,6 +81,21 @@ wait_for { time > $end && !apps_in('paused') } 'all deadlines to pass';
 $open = time;
 says_soon('deadlines', $open);
 are_few('deadlines', $before, $started, 0);
+
+# A release that ends while another process has the file's lock, as while it writes: that is no
+# accident, and is in the file when the lock is free.
+$t->enable('shop');
+@held = map { $t->hold(GET => '/?app=shop', app => 'shop') } 1 .. 2;
+$t->must('disable', app => 'shop', rate => '4r/s', burst => 1);
+open my $directory, '<', $t->folder . '/state' or die "open: $!";
+flock $directory, LOCK_EX or die "flock: $!";
+is scalar(grep { $_->response->status == 200 } @held), 2, 'a release ends while the file is locked';
+my $locked_until = time + 0.5;
+wait_for { time > $locked_until } 'a worker to have tried';
+like file_says(), qr/^releasing shop /m, 'the file says nothing new';
+close $directory;
+says_soon('after the lock', time);
+unlike $t->server->log, qr/state file .* cannot be written/, 'nobody complains';
 
 # A canary that comes back, with nginx being stopped right then.
 sub canary_comes_back {

@@ -119,6 +119,31 @@ impl Store {
         if lock.is_err() {
             worker.zone.note_unsaved();
         }
+        self.tell(lock, worker, change)
+    }
+
+    /// Writes down what has changed by itself. `false` if another process has the lock: mostly one
+    /// that writes the same.
+    pub fn save(&self, worker: &Worker) -> bool {
+        self.save_unless_busy(worker, Duration::ZERO)
+    }
+
+    /// As [`Self::save`], when the worker ends.
+    pub fn save_last(&self, worker: &Worker) {
+        self.save_unless_busy(worker, PATIENCE);
+    }
+
+    fn save_unless_busy(&self, worker: &Worker, patience: Duration) -> bool {
+        let lock = self.lock(patience);
+        let busy = matches!(&lock, Err(problem) if problem.kind() == io::ErrorKind::TimedOut);
+        if !busy {
+            self.tell(lock, worker, || ());
+        }
+        !busy
+    }
+
+    /// Makes a change and writes it down, or says why not and tries again later.
+    fn tell<T>(&self, lock: io::Result<File>, worker: &Worker, change: impl FnOnce() -> T) -> T {
         let (result, written) = self.with(lock, worker, Told::Exactly, change);
         if let Err(problem) = written {
             worker.zone.note_unsaved();

@@ -134,12 +134,18 @@ impl Worker {
         }
     }
 
-    /// Tells the state file what it was to be told by `now`.
+    /// Tells the state file what it was to be told by now.
     fn save(&self, now: Moment) {
-        let at = self.save.get();
-        if let Some(store) = self.store.as_ref().filter(|_| !at.is_never() && at <= now) {
-            self.save.set(Moment::NEVER);
-            store.change(self, || ());
+        if let Some(store) = self.store.as_ref().filter(|_| self.save.get() <= now) {
+            let saved = store.save(self);
+            self.save.set(if saved { Moment::NEVER } else { now.plus(SAVE_AFTER) });
+        }
+    }
+
+    /// The worker ends: nothing is put off any more.
+    fn save_last(&self) {
+        if let Some(store) = self.store.as_ref().filter(|_| !self.save.get().is_never()) {
+            store.save_last(self);
         }
     }
 

@@ -10,7 +10,6 @@ use nginx_sys::{
 use ngx::http::HttpModuleConfExt;
 
 use super::{HERE, Worker};
-use crate::gate::time::Moment;
 use crate::nginx::boundary::guarded;
 use crate::nginx::conf::MainConf;
 use crate::nginx::module::module;
@@ -90,7 +89,7 @@ pub unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
     guarded((), || {
         let Some(worker) = Worker::here() else { return };
         worker.notice_exit();
-        worker.save(Moment::NEVER);
+        worker.save_last();
         worker.zone.leave(worker.slot);
         wake::ring(worker.zone.slots());
     });
