@@ -76,10 +76,13 @@ impl Calling<'_> {
     }
 
     pub fn enable(&self, name: &[u8], asked: &Enable) -> Result<Reply, Answer> {
-        let now = clock::now();
-        let deadline = asked.lasts.map_or(Moment::NEVER, |lasts| now.plus(lasts));
         let policy = self.conf.policy();
-        let changed = self.change_or_make(name, |gate| gate.enable(now, deadline, policy))?;
+        // By the clock of the moment in which it is done: the state file may have been waited for.
+        let changed = self.change_or_make(name, |gate| {
+            let now = clock::now();
+            let deadline = asked.lasts.map_or(Moment::NEVER, |lasts| now.plus(lasts));
+            gate.enable(now, deadline, policy)
+        })?;
         let again = changed.change.from == State::Paused;
         let line = if again { Done::AlreadyEnabled } else { Done::Enabled };
         let Some(limit) = asked.drain else { return Ok(Reply::Now(self.done(name, line))) };
@@ -118,8 +121,7 @@ impl Calling<'_> {
     }
 
     pub fn maintenance(&self, name: &[u8], retry_after: u64) -> Result<Answer, Answer> {
-        let now = clock::now();
-        self.change_or_make(name, |gate| gate.maintenance(now, retry_after))?;
+        self.change_or_make(name, |gate| gate.maintenance(clock::now(), retry_after))?;
         Ok(self.done(name, Done::Maintenance))
     }
 
