@@ -61,7 +61,7 @@ wait_for { $t->status->{state} eq 'open' } 'the release to end';
 $t->must('enable', for => '1h');
 my $resumes_at = $t->status->{resumes_at};
 my @cut = map { $t->hold(GET => "/cut-$_") } 1 .. COUNT;
-$t->expect_accident(qr/worker process \d+ exited on signal 9/, qr/zone "intermission" was locked/);
+$t->expect_kill;
 wait_for { $t->server->workers == 2 } 'the old workers to end';
 my @workers = $t->server->workers;
 kill KILL => @workers;

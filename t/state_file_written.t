@@ -24,7 +24,7 @@ my $t = Intermission::Test->new(workers => WORKERS);
 mkdir $t->folder . '/state';
 chmod 0777, $t->folder . '/state';
 my $file = $t->folder . '/state/file';
-$t->expect_accident(qr/worker process \d+ exited on signal 9/);
+$t->expect_kill;
 $t->start(<<'EOF');
     intermission_state_file %%FOLDER%%/state/file;
     server {

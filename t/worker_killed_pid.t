@@ -76,7 +76,7 @@ $t->reload;
 my $drain = $t->call('enable', drain => '20s');
 wait_for { $drain->silent } 'the drain to wait';
 
-$t->expect_accident(qr/worker process $victim exited on signal 9/);
+$t->expect_kill($victim);
 kill KILL => $victim;
 wait_for { !kill 0 => $victim } 'the worker to be gone';
 $impostor = take_pid($victim);
@@ -107,7 +107,7 @@ my $gone = eval {
         'what it held to be off the counts';
 };
 ok $gone, 'what it held is off the counts, although nobody has noticed its end';
-$t->expect_accident(qr/worker process $victim exited on signal 9/);
+$t->expect_kill($victim);
 $t->server->signal('CONT');
 wait_for { $t->server->workers == 2 } 'another worker in its place';
 

@@ -197,7 +197,7 @@ sub reload {
 
 sub kill_worker {
     my ($self, $pid) = @_;
-    $self->expect_accident(qr/worker process $pid exited on signal 9/);
+    $self->expect_kill($pid);
     $self->{server}->kill_worker($pid);
 }
 
@@ -315,6 +315,16 @@ sub must {
 sub expect_accident {
     my ($self, @patterns) = @_;
     push @{ $self->{expected} }, @patterns;
+}
+
+# Announces that the test kills this worker, or any: if that has the zone's lock, the master opens it.
+sub expect_kill {
+    my ($self, $pid) = @_;
+    $pid //= '\d+';
+    return $self->expect_accident(
+        qr/worker process $pid exited on signal 9/,
+        qr/shared memory zone "intermission" was locked by $pid\b/,
+    );
 }
 
 # Stops nginx, as gently as it can be done, and looks for accidents in its log.
