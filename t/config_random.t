@@ -78,7 +78,7 @@ while (time < $until) {
     next if $ok;
     $refused++;
     my $exit = $?;
-    my $named = qr/\Q$directive\E|unknown ".*" variable$| in \S+check\.conf:\d+$/m;
+    my $named = qr/\Q$directive\E|unknown ".*| in \S+check\.conf:\d+$/m;
     next if $exit == 256 && $said =~ /\[emerg\].*$named/;
     fail "INTERMISSION_SEED=$seed: refused properly";
     diag "$text\nstatus $exit\n$said";
