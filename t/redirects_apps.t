@@ -48,6 +48,8 @@ $t->start(<<'EOF');
     }
 EOF
 
+sub came { return Intermission::Test::Server::slurp($t->folder . '/came.log') }
+
 sub of { my ($app, $what) = @_; return $t->status($app)->{$what} }
 
 # Where it is in flight, and whose drain waits for it.
@@ -97,7 +99,7 @@ $t->enable('web');
 my $once = $t->hold(GET => '/once', app => 'web');
 $t->disable('web');
 is $once->response->status, 200, 'released';
-my $log = wait_for { slurp('came.log') =~ m{^/once (.*)$}m && $1 } 'the log';
+my $log = wait_for { came() =~ m{^/once (.*)$}m && $1 } 'the log';
 like $log, qr/^RELEASED \d/, 'the log tells of the hold';
 
 # A canary that failed where it was, and went on elsewhere, has failed.
@@ -116,10 +118,3 @@ $origin->wait_requests(2);
 is of(app => 'held'), 0, 'that is not held';
 
 $t->finish;
-
-sub slurp {
-    my ($name) = @_;
-    open my $handle, '<', $t->folder . "/$name" or return '';
-    local $/ = undef;
-    return <$handle>;
-}

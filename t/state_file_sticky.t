@@ -50,11 +50,7 @@ sub stop_between_tries {
     return 0;
 }
 
-sub slurp {
-    my ($file) = @_;
-    open my $handle, '<', $file or die "$file: $!";
-    return scalar <$handle>;
-}
+sub slurp { Intermission::Test::Server::slurp(shift) }
 
 sub complaints { scalar(() = $_[0]->server->log =~ /cannot be written, so that a pause/g) }
 
