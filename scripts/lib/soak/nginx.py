@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -153,3 +154,14 @@ def is_worker(pid):
             return "worker process" in file.read()
     except OSError:
         return False
+
+
+def nginx_arguments(parser, root):
+    """The arguments of a script that runs an nginx with the module, both of which must be there."""
+    module = os.path.join(root, "target", "modules", "ngx_http_intermission_module.so")
+    parser.add_argument("--nginx", default=os.environ.get("INTERMISSION_NGINX") or shutil.which("nginx"))
+    parser.add_argument("--module", default=os.environ.get("INTERMISSION_MODULE") or module)
+    asked = parser.parse_args()
+    if not asked.nginx or not os.path.exists(asked.module):
+        parser.error(f"there is no nginx, or no module at {asked.module}: build it first (scripts/build)")
+    return asked
