@@ -262,7 +262,7 @@ pub unsafe extern "C" fn merge_loc(
             );
             return NGX_CONF_ERROR.cast();
         }
-        if outer.control.is_some() && inner.control.is_none() {
+        if inner.control.is_none() {
             // SAFETY: as above.
             inner.control = outer.control.filter(|_| unsafe { directives::stays_control(cf) });
         }
