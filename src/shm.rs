@@ -74,12 +74,6 @@ impl Entry {
         core::ptr::eq(self.record, other.record) && self.generation == other.generation
     }
 
-    /// A request that went through is over.
-    #[inline]
-    pub fn leave(&self) {
-        self.lane.sub(Count::InFlight);
-    }
-
     /// Whether the app is open, seen without the lock.
     #[inline]
     pub fn is_open(&self) -> bool {

@@ -56,33 +56,38 @@ unsafe fn enter(request: *mut ngx_http_request_t, conf: &LocConf) -> ngx_int_t {
             return DECLINED;
         }
         let Some(worker) = Worker::here() else { return DECLINED };
-        let known = known_entry(worker, conf);
         if let Some(passage) = Passage::find(request) {
-            return if passage.is_through_at(known) {
-                DECLINED
-            } else {
-                meet_again(worker, conf, passage)
-            };
+            return come_again(worker, conf, passage);
         }
+        // Before it is counted, so that there is nothing to take back.
+        let Some(passage) = Passage::create(request) else { return FAILED };
+        let known = known_entry(worker, conf);
         match known.filter(Entry::pass) {
-            Some(entry) => match Passage::create(request, Some(entry)) {
-                Some(_) => DECLINED,
-                None => give_up(entry),
-            },
-            None => enter_slowly(worker, conf, request, known),
+            Some(entry) => {
+                passage.pass(entry);
+                DECLINED
+            }
+            None => enter_slowly(worker, conf, passage, known),
         }
     }
 }
 
-/// A request has been counted, but cannot be remembered.
-#[cold]
-fn give_up(entry: Entry) -> ngx_int_t {
-    entry.leave();
-    FAILED
+/// A request comes to a gate once more.
+///
+/// # Safety
+///
+/// As [`meet_again`].
+#[inline(never)]
+unsafe fn come_again(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
+    if passage.is_through_at(known_entry(worker, conf)) {
+        return DECLINED;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { meet_again(worker, conf, passage) }
 }
 
-/// A request comes to a gate once more: to the one that it went through, or to another app's, which
-/// decides about it anew. What runs behind an answer (`post_action`) is no request of the client's.
+/// It comes to a gate that it did not go through: to another app's, which decides about it anew. What
+/// runs behind an answer (`post_action`) is no request of the client's.
 ///
 /// # Safety
 ///
@@ -107,13 +112,13 @@ unsafe fn meet_again(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_
 
 /// # Safety
 ///
-/// As [`enter`].
+/// As [`knock`].
 #[cold]
 #[inline(never)]
 unsafe fn enter_slowly(
     worker: &Worker,
     conf: &LocConf,
-    request: *mut ngx_http_request_t,
+    passage: &Passage,
     tried: Option<Entry>,
 ) -> ngx_int_t {
     guarded(FAILED, || {
@@ -121,10 +126,7 @@ unsafe fn enter_slowly(
             worker.counted_in_vain(entry.app());
         }
         // SAFETY: the caller's promise.
-        unsafe {
-            let Some(passage) = Passage::create(request, None) else { return FAILED };
-            knock(worker, conf, passage)
-        }
+        unsafe { knock(worker, conf, passage) }
     })
 }
 

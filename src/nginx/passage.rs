@@ -88,17 +88,13 @@ pub struct Passage {
 }
 
 impl Passage {
-    /// Begins to remember a request: one that arrives, or that has gone through an open gate and
-    /// was counted at this entry.
+    /// Begins to remember a request that arrives.
     ///
     /// # Safety
     ///
     /// `request` is a living main request.
     #[inline(always)]
-    pub unsafe fn create<'r>(
-        request: *mut ngx_http_request_t,
-        entry: Option<Entry>,
-    ) -> Option<&'r Self> {
+    pub unsafe fn create<'r>(request: *mut ngx_http_request_t) -> Option<&'r Self> {
         // SAFETY: the pool gives memory that is aligned for any type and lives as long as the
         // request; it is written before anybody sees it. The pool's list is nginx's own.
         unsafe {
@@ -115,9 +111,9 @@ impl Passage {
                     next: (*pool).cleanup,
                 }),
                 request,
-                entry: Cell::new(entry),
-                stage: Cell::new(if entry.is_some() { Stage::Through } else { Stage::Arriving }),
-                ending: Cell::new(if entry.is_some() { Ending::Passed } else { Ending::None }),
+                entry: Cell::new(None),
+                stage: Cell::new(Stage::Arriving),
+                ending: Cell::new(Ending::None),
                 ticket: Cell::new(0),
                 since: Cell::new(Moment::NEVER),
                 until: Cell::new(Moment::NEVER),
@@ -260,6 +256,14 @@ impl Passage {
             Stage::Held | Stage::LetGo => unsafe { hold::fail(self) },
             Stage::Refused(status) => status as ngx_int_t,
         }
+    }
+
+    /// It goes through an open gate, at the first that it comes to; it has been counted.
+    #[inline(always)]
+    pub fn pass(&self, entry: Entry) {
+        self.entry.set(Some(entry));
+        self.ending.set(Ending::Passed);
+        self.stage.set(Stage::Through);
     }
 
     /// It goes through without having been held; its worker has counted it.
@@ -435,8 +439,14 @@ unsafe extern "C" fn end(passage: *mut c_void) {
                 tell_of_end(entry);
             }
         }
-        None => guarded((), || passage.end()),
+        None => end_slowly(passage),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn end_slowly(passage: &Passage) {
+    guarded((), || passage.end());
 }
 
 #[cold]

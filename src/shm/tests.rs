@@ -25,6 +25,13 @@ const LEASE: Duration = Duration::from_secs(1);
 const STARTED: u32 = 7;
 
 /// Memory for a zone, which stays as long as the process.
+impl Entry {
+    /// A request that went through is over.
+    fn leave(&self) {
+        self.lane.sub(Count::InFlight);
+    }
+}
+
 fn memory(size: usize) -> NonNull<u8> {
     let layout = Layout::from_size_align(size.max(PAGE), PAGE).expect("a page is a power of two");
     // SAFETY: the size is not zero.
