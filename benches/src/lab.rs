@@ -11,6 +11,7 @@ use crate::cores::Cores;
 use crate::helper::{Clients, Herd, Origin};
 use crate::probe::Probe;
 use crate::process::usage;
+use crate::system::nginx::Connections;
 use crate::system::{self, Kind, System};
 
 /// The descriptors that a process can count on here, and with them a worker's connections. More than
@@ -38,14 +39,13 @@ pub struct Site {
 
 impl Lab {
     pub fn site(&self, kind: Kind, workers: u32) -> Result<Site> {
-        self.site_with(kind, workers, false)
+        self.site_with(kind, workers, Connections::default())
     }
 
-    /// nginx can keep its connections to the origin.
-    pub fn site_with(&self, kind: Kind, workers: u32, keep_upstream: bool) -> Result<Site> {
+    pub fn site_with(&self, kind: Kind, workers: u32, connections: Connections) -> Result<Site> {
         let load = self.cores.of_load(workers);
         let origin = Origin::start(load.as_deref())?;
-        let system = system::start(self, kind, workers, keep_upstream, origin.address)?;
+        let system = system::start(self, kind, workers, connections, origin.address)?;
         Ok(Site { system, origin, load })
     }
 
@@ -79,7 +79,7 @@ impl Site {
 
     /// Another client, with a connection to each worker.
     pub fn probe(&self) -> Result<Probe> {
-        Probe::connect(self.system.addresses()[0], self.system.workers().len())
+        Probe::connect(self.system.probed(), self.system.workers().len())
     }
 
     /// Waits until the workers have nothing left to do, or go on like this.

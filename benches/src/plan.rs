@@ -34,7 +34,7 @@ impl Plan {
     pub fn full() -> Self {
         Self {
             rounds: 5,
-            steady_rounds: 3,
+            steady_rounds: 5,
             profiled_workers: 2,
             fine_rounds: 20,
             slice: Duration::from_secs(2),

@@ -36,6 +36,10 @@ pub enum Kind {
 pub trait System {
     /// Where clients may connect, the usual place first.
     fn addresses(&self) -> Vec<SocketAddr>;
+    /// Where another client can reach each of the workers.
+    fn probed(&self) -> SocketAddr {
+        self.addresses()[0]
+    }
     /// The processes that take memory for requests, and those that spend time on them.
     fn processes(&self) -> Vec<u32>;
     fn workers(&self) -> Vec<u32>;
@@ -53,14 +57,14 @@ pub fn start(
     lab: &Lab,
     kind: Kind,
     workers: u32,
-    keep_upstream: bool,
+    connections: nginx::Connections,
     origin: SocketAddr,
 ) -> Result<Box<dyn System>> {
     Ok(match kind {
         Kind::Caddy => Box::new(caddy::Caddy::start(lab, workers, origin)?),
         Kind::HaProxy => Box::new(haproxy::HaProxy::start(lab, workers, origin)?),
         _ => {
-            let setup = nginx::Setup { keep_upstream, ..nginx::Setup::new(kind, workers, origin) };
+            let setup = nginx::Setup { connections, ..nginx::Setup::new(kind, workers, origin) };
             Box::new(nginx::Nginx::start(lab, &setup)?)
         }
     })

@@ -19,7 +19,7 @@ use crate::process::usage;
 use crate::stats::Series;
 use crate::system::Kind;
 use crate::system::System;
-use crate::system::nginx::{Nginx, Setup};
+use crate::system::nginx::{Connections, Nginx, Setup};
 
 pub const SECTION: &str = "Idle";
 
@@ -96,7 +96,7 @@ fn executed(lab: &Lab, kind: Kind, workers: u32, carried: Carried, requests: u32
     let origin = Origin::start(None)?;
     let mut setup = kept(kind, workers, &origin);
     // The profiler keeps some descriptors for itself.
-    setup.connections = 512;
+    setup.most = 512;
     setup.wrapper = callgrind(folder.path());
     let nginx = Nginx::start(lab, &setup)?;
     let processes = nginx.workers();
@@ -113,7 +113,8 @@ fn executed(lab: &Lab, kind: Kind, workers: u32, carried: Carried, requests: u32
 }
 
 fn kept(kind: Kind, workers: u32, origin: &Origin) -> Setup {
-    Setup { keep_upstream: true, ..Setup::new(kind, workers, origin.address) }
+    let connections = Connections { kept: true, ..Connections::default() };
+    Setup { connections, ..Setup::new(kind, workers, origin.address) }
 }
 
 fn callgrind(folder: &Path) -> Vec<String> {

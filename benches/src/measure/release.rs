@@ -13,6 +13,7 @@ use crate::plan::Plan;
 use crate::probe::Running;
 use crate::stats::{Series, median_of};
 use crate::system::Kind;
+use crate::system::nginx::Connections;
 
 pub const SECTION: &str = "Release";
 const LAST: &str = "last at the origin";
@@ -51,8 +52,7 @@ pub struct Flow {
 struct Scene {
     workers: u32,
     held: u32,
-    /// Whether connections to the origin are kept, or each request makes its own.
-    kept: bool,
+    connections: Connections,
 }
 
 pub fn measure(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
@@ -66,12 +66,12 @@ pub fn measure(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
                 ));
                 continue;
             }
-            for kept in [false, true] {
-                let scene = Scene { workers, held, kept };
+            for connections in possible(workers, held) {
+                let scene = Scene { workers, held, connections };
                 tell(&format!("releasing {}", scene.name()));
                 let (ours, theirs) = scene.rounds(lab, plan.rounds)?;
                 scene.add(findings, &ours, &theirs);
-                if held == 5_000 && workers == 2 && !kept {
+                if held == 5_000 && workers == 2 && connections == Connections::default() {
                     add_points(findings, &ours, &theirs);
                 }
                 all.extend(ours);
@@ -80,7 +80,7 @@ pub fn measure(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
     }
     for &workers in &plan.watched_workers {
         let held = MANY.min(MOST_PER_WORKER * workers);
-        let scene = Scene { workers, held, kept: false };
+        let scene = Scene { workers, held, connections: Connections::default() };
         tell(&format!("another client while {held} are released"));
         let (ours, theirs) = scene.rounds(lab, plan.rounds)?;
         add_others(findings, scene, &ours, &theirs);
@@ -90,10 +90,19 @@ pub fn measure(lab: &Lab, plan: &Plan, findings: &mut Findings) -> Result<()> {
     Ok(())
 }
 
+/// A worker alone has a queue of new connections to itself, and one that shares it can get all of
+/// them.
+fn possible(workers: u32, held: u32) -> impl Iterator<Item = Connections> {
+    let shares = [false, true].into_iter();
+    let shares = shares.filter(move |shared| !shared || (workers > 1 && held <= MOST_PER_WORKER));
+    shares.flat_map(|shared| [false, true].map(|kept| Connections { kept, shared }))
+}
+
 impl Scene {
     fn name(self) -> String {
-        let kept = if self.kept { ", kept connections" } else { "" };
-        format!("{} held, {}{kept}", self.held, workers(self.workers))
+        let shared = if self.connections.shared { ", without reuseport" } else { "" };
+        let kept = if self.connections.kept { ", kept connections" } else { "" };
+        format!("{} held, {}{shared}{kept}", self.held, workers(self.workers))
     }
 
     fn rounds(self, lab: &Lab, count: usize) -> Result<(Vec<Flow>, Vec<Flow>)> {
@@ -106,7 +115,7 @@ impl Scene {
     }
 
     fn site(self, lab: &Lab, kind: Kind) -> Result<Site> {
-        lab.site_with(kind, self.workers, self.kept)
+        lab.site_with(kind, self.workers, self.connections)
     }
 
     fn add(self, findings: &mut Findings, ours: &[Flow], theirs: &[Flow]) {
@@ -119,13 +128,13 @@ impl Scene {
             let name = format!("{name}, {}", self.name());
             Figure::new(SECTION, name, Unit::Count, series(ours, of))
         };
-        if self.held == 5_000 && !self.kept {
+        if self.held == 5_000 && !self.connections.kept {
             findings.add(timed("first at the origin", |flow| flow.first));
             findings.add(timed("median at the origin", |flow| flow.median));
         }
         findings.add(timed(LAST, |flow| flow.last).goal(Goal::RatioAtMost(1.0)));
         findings.add(timed("last answer", |flow| flow.over).goal(Goal::RatioAtMost(1.0)));
-        if !self.kept {
+        if !self.connections.kept {
             findings.add(timed("another client's wait, p99", |flow| flow.other_p99));
             let at_gate = counted("overtaken on the way out", |flow| flow.overtaken_at_gate);
             findings.add(at_gate.goal(Goal::AtMost(0.0)));
@@ -133,7 +142,7 @@ impl Scene {
         let at_origin = counted("overtaken at the origin", |flow| flow.overtaken_at_origin);
         // Between two workers, the last bit of the way to the origin is the scheduler's; and a new
         // connection waits until the origin accepts it, which a kept one does not.
-        let judged = self.workers == 1 && !self.kept;
+        let judged = self.workers == 1 && !self.connections.kept;
         findings.add(if judged { at_origin.goal(Goal::AtMost(0.0)) } else { at_origin });
     }
 }
@@ -208,7 +217,8 @@ pub fn workers(count: u32) -> String {
 pub fn last_of(figure: &Figure, workers: u32) -> Option<u32> {
     let scene = figure.name.strip_prefix(LAST).filter(|_| figure.section == SECTION)?;
     let held = scene.strip_prefix(", ")?.split(' ').next()?.parse().ok()?;
-    scene.ends_with(&Scene { workers, held, kept: false }.name()).then_some(held)
+    let scene_of = Scene { workers, held, connections: Connections::default() };
+    scene.ends_with(&scene_of.name()).then_some(held)
 }
 
 fn add_others(findings: &mut Findings, scene: Scene, ours: &[Flow], theirs: &[Flow]) {

@@ -20,14 +20,23 @@ const SCRIPT: &str = include_str!("../../conf/gate.lua");
 /// Addresses of one server, so that many clients do not run out of ports.
 const HOSTS: u8 = 4;
 
+/// Where its connections come from, and go to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// Whether those to the origin are kept, or each request makes its own.
+    pub kept: bool,
+    /// Whether several workers take new ones from one queue, as is nginx's default, or have one each
+    /// (`reuseport`), so that all get their share.
+    pub shared: bool,
+}
+
 pub struct Setup {
     pub kind: Kind,
     pub workers: u32,
     pub origin: SocketAddr,
-    /// Connections of a worker.
-    pub connections: u32,
-    /// Whether connections to the origin are kept.
-    pub keep_upstream: bool,
+    /// Connections that a worker may have.
+    pub most: u32,
+    pub connections: Connections,
     /// What it runs under, such as a profiler.
     pub wrapper: Vec<String>,
 }
@@ -38,8 +47,8 @@ impl Setup {
             kind,
             workers,
             origin,
-            connections: lab::FILES,
-            keep_upstream: false,
+            most: lab::FILES,
+            connections: Connections::default(),
             wrapper: Vec::new(),
         }
     }
@@ -103,7 +112,11 @@ impl Nginx {
 
 impl System for Nginx {
     fn addresses(&self) -> Vec<SocketAddr> {
-        hosts().map(|host| SocketAddr::from((host, self.address.port()))).collect()
+        hosts(self.address.port()).collect()
+    }
+
+    fn probed(&self) -> SocketAddr {
+        probed(self.address.port())
     }
 
     fn processes(&self) -> Vec<u32> {
@@ -242,7 +255,7 @@ fn configuration(lab: &Lab, setup: &Setup, port: u16) -> Result<String> {
     if let Some(masks) = lab.cores.masks(setup.workers) {
         parts.main.push_str(&format!("worker_cpu_affinity{masks};\n"));
     }
-    let (upstream, proxy) = if setup.keep_upstream {
+    let (upstream, proxy) = if setup.connections.kept {
         ("keepalive 64;", "proxy_http_version 1.1;\n            proxy_set_header Connection \"\";")
     } else {
         ("", "")
@@ -252,11 +265,11 @@ fn configuration(lab: &Lab, setup: &Setup, port: u16) -> Result<String> {
         &[
             ("main", &parts.main),
             ("workers", &setup.workers.to_string()),
-            ("connections", &setup.connections.to_string()),
+            ("connections", &setup.most.to_string()),
             ("http", &parts.http),
             ("origin", &setup.origin.to_string()),
             ("upstream", upstream),
-            ("listen", &listen(setup.workers, port)),
+            ("listen", &listen(setup, port)),
             ("gate", parts.gate),
             ("proxy", proxy),
             // A place for control on both sides, as finding one's place has its cost, too.
@@ -266,16 +279,20 @@ fn configuration(lab: &Lab, setup: &Setup, port: u16) -> Result<String> {
     ))
 }
 
-/// Each worker has its own queue of new connections, so that all get their share.
-fn listen(workers: u32, port: u16) -> String {
-    let share = if workers > 1 { " reuseport" } else { "" };
-    let line = |host: [u8; 4]| {
-        let host = SocketAddr::from((host, port));
-        format!("listen {host} backlog=65535{share};\n        ")
+/// The one for the probe has a queue for each worker in any case.
+fn listen(setup: &Setup, port: u16) -> String {
+    let line = |host: SocketAddr, shared: bool| {
+        let own = if setup.workers > 1 && !shared { " reuseport" } else { "" };
+        format!("listen {host} backlog=65535{own};\n        ")
     };
-    hosts().map(line).collect()
+    let lines = hosts(port).map(|host| line(host, setup.connections.shared));
+    lines.chain([line(probed(port), false)]).collect()
 }
 
-fn hosts() -> impl Iterator<Item = [u8; 4]> {
-    (1..=HOSTS).map(|last| [127, 0, 0, last])
+fn hosts(port: u16) -> impl Iterator<Item = SocketAddr> {
+    (1..=HOSTS).map(move |last| SocketAddr::from(([127, 0, 0, last], port)))
+}
+
+fn probed(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, HOSTS + 1], port))
 }
