@@ -113,8 +113,8 @@ impl Worker {
         if self.seen_changes.replace(changes) != changes || self.due.get() <= now {
             self.look_at_all(now);
         }
-        for queue in self.queues.iter().filter_map(OnceCell::get).filter(|queue| !queue.is_empty())
-        {
+        let queues = self.queues.iter().filter_map(OnceCell::get);
+        for queue in queues.filter(|queue| !queue.is_empty() && !self.rests(queue.app, now)) {
             self.attend(queue.app);
         }
         self.wake_waiters();
@@ -123,6 +123,12 @@ impl Worker {
             store.retry(self);
         }
         self.arm(now);
+    }
+
+    /// Whether an app is paused and stays so: what is held is held, whatever the other workers do.
+    fn rests(&self, app: AppId, now: Moment) -> bool {
+        let paused = self.zone.state(app) == State::Paused && !self.leaving.get();
+        paused && self.due_of(app) > now
     }
 
     /// Something changed by itself: that waits for more of it, as each write of the state file waits

@@ -263,12 +263,19 @@ impl Worker {
         }
         let queues: Vec<_> = self.queues.borrow().values().cloned().collect();
         for queue in queues.iter().filter(|queue| queue.first_ticket() != NO_TICKET) {
-            self.attend(queue.app).await;
+            if !self.rests(queue.app, now) {
+                self.attend(queue.app).await;
+            }
         }
         for waiter in self.waiters.borrow().keys() {
             self.post(Posted::Waiter(*waiter));
         }
         self.arm(now);
+    }
+
+    fn rests(&self, app: AppId, now: Moment) -> bool {
+        let paused = self.world.zone.state(app) == State::Paused && !self.leaving.get();
+        paused && self.due_of(app) > now
     }
 
     fn notice_exit(&self) {
