@@ -27,7 +27,7 @@ use layout::{
     WorkerSlot,
 };
 pub use layout::{MAX_NAME, SLOTS};
-pub use workers::{Liveness, Process, start_of};
+pub use workers::{Liveness, Process, WATCH_INTERVAL, Watch, start_of};
 
 /// An app's place in the zone. Which app that is can change; an [`Entry`] tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -351,10 +351,12 @@ impl<R: RawMutex> Zone<R> {
     }
 
     /// Whether all workers were told to exit and no others are about to come: a reload starts the
-    /// new ones before it tells the old ones.
-    pub fn has_ended(&self, liveness: &Liveness) -> bool {
-        let stays = |worker: &WorkerSlot| worker.stays(liveness);
-        self.header.ended.load(SeqCst) == self.cycle() && !self.workers().any(stays)
+    /// new ones before it tells the old ones. If none of the newest lived to be told, as the master
+    /// replaces nobody once it was told to quit, that shows on the caller's `watch` only.
+    pub fn has_ended(&self, liveness: &Liveness, watch: &Watch) -> bool {
+        let alone = !self.workers().any(|worker| worker.stays(liveness));
+        let abandoned = watch.look(liveness.now, alone);
+        abandoned || (alone && self.header.ended.load(SeqCst) == self.cycle())
     }
 
     /// The worker in `slot` shows that it runs, as it will again within `interval`.

@@ -26,7 +26,7 @@ use crate::gate::lane::{Count, Survey};
 use crate::gate::time::{Moment, micros};
 use crate::gate::totals::Totals;
 use crate::gate::{BATCH, Cause, Change, Gate, State};
-use crate::shm::{AppId, Entry, Liveness};
+use crate::shm::{AppId, Entry, Liveness, WATCH_INTERVAL, Watch};
 
 pub use admission::{Answer, Knock};
 pub use process::{begin_cycle, exists, exit_process, init_process, zone_of};
@@ -66,6 +66,7 @@ pub struct Worker {
     save: Cell<Moment>,
     seen_changes: Cell<u64>,
     leaving: Cell<bool>,
+    watch: Watch,
     /// When it last said that connections, or the zone's room, run out.
     warned: Cell<Moment>,
     /// Callers that wait for an answer.
@@ -261,7 +262,7 @@ impl Worker {
     /// Sets the timer: for the interval while requests are held, for what falls due in any case.
     fn arm(&self, now: Moment) {
         let idle = self.holding.get() == 0 && self.waiters.borrow().is_empty();
-        let look = if idle { Moment::NEVER } else { now.plus(self.interval.get()) };
+        let look = if idle { Moment::NEVER } else { now.plus(self.rhythm()) };
         let at = look.min(self.due.get()).min(self.retry.get()).min(self.save.get());
         let armed = self.armed.get();
         if armed <= at {
@@ -280,6 +281,12 @@ impl Worker {
                 ngx_add_timer(timer, usize::try_from(millis).unwrap_or(usize::MAX / 4));
             }
         }
+    }
+
+    /// How long it may be to the next look, while requests are held.
+    fn rhythm(&self) -> Duration {
+        let interval = self.interval.get();
+        if process::is_exiting() { interval.min(WATCH_INTERVAL) } else { interval }
     }
 
     fn start(cycle: &ngx_cycle_t, main: &MainConf, zone: Zone) -> Self {
@@ -303,6 +310,7 @@ impl Worker {
             save: Cell::new(Moment::NEVER),
             seen_changes: Cell::new(u64::MAX),
             leaving: Cell::new(false),
+            watch: Watch::default(),
             warned: Cell::new(Moment::default()),
             waiters: RefCell::default(),
             store: main.store.clone(),

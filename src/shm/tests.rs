@@ -571,7 +571,7 @@ fn nginx_ends_also_where_another_process_has_the_id_of_a_worker() {
     zone.exits(1, cycle);
     SYSTEM.set((Some(STARTED + 1), 0));
     let later = Liveness { started: ask_system, ..liveness(NOW.plus(LATE)) };
-    assert!(!zone.has_ended(&liveness(NOW)) && zone.has_ended(&later));
+    assert!(!has_ended(&zone) && zone.has_ended(&later, &Watch::default()));
 }
 
 #[test]
@@ -661,18 +661,23 @@ fn changes_and_configurations_are_counted() {
     assert_eq!((zone.changes(), zone.cycle()), (1, 2));
 }
 
+/// As it looks to a worker that has not watched before.
+fn has_ended(zone: &Zone<Lock>) -> bool {
+    zone.has_ended(&liveness(NOW), &Watch::default())
+}
+
 #[test]
 fn nginx_ends_when_nobody_stays() {
     let zone = zone(1);
     let old = zone.next_cycle();
     zone.enter(0, process(100), NOW);
     zone.enter(1, process(102), NOW);
-    assert!(!zone.has_ended(&liveness(NOW)));
+    assert!(!has_ended(&zone));
     assert!(zone.exits(0, old), "that is news");
     assert!(!zone.exits(0, old), "that is none");
-    assert!(!zone.has_ended(&liveness(NOW)), "one stays");
+    assert!(!has_ended(&zone), "one stays");
     zone.exits(1, old);
-    assert!(zone.has_ended(&liveness(NOW)));
+    assert!(has_ended(&zone));
 }
 
 #[test]
@@ -683,12 +688,12 @@ fn a_reload_is_no_end() {
     let new = zone.next_cycle();
     zone.enter(1, process(102), NOW);
     zone.exits(0, old);
-    assert!(!zone.has_ended(&liveness(NOW)), "a worker of the new configuration is there");
+    assert!(!has_ended(&zone), "a worker of the new configuration is there");
     zone.leave(1);
-    assert!(!zone.has_ended(&liveness(NOW)), "others are about to come");
+    assert!(!has_ended(&zone), "others are about to come");
     zone.enter(1, process(104), NOW);
     zone.exits(1, new);
-    assert!(zone.has_ended(&liveness(NOW)));
+    assert!(has_ended(&zone));
 }
 
 #[test]
@@ -698,9 +703,57 @@ fn who_was_killed_does_not_stay() {
     zone.enter(0, process(101), NOW);
     zone.enter(1, process(102), NOW);
     zone.exits(1, cycle);
-    assert!(zone.has_ended(&liveness(NOW)));
+    assert!(has_ended(&zone));
     zone.enter(0, process(104), NOW);
-    assert!(!zone.has_ended(&liveness(NOW)), "its place was taken");
+    assert!(!has_ended(&zone), "its place was taken");
+}
+
+/// A zone with an old worker that exits, in slot 0, and a new one that was killed, in slot 1.
+fn abandoned() -> Zone<Lock> {
+    let zone = zone(1);
+    let old = zone.next_cycle();
+    zone.enter(0, process(100), NOW);
+    zone.next_cycle();
+    zone.enter(1, process(101), NOW);
+    zone.exits(0, old);
+    zone
+}
+
+/// What a worker sees that looks so long after `NOW`.
+fn looks(zone: &Zone<Lock>, watch: &Watch, after: impl IntoIterator<Item = u64>) -> Vec<bool> {
+    let at = |millis| liveness(NOW.plus(Duration::from_millis(millis)));
+    after.into_iter().map(|millis| zone.has_ended(&at(millis), watch)).collect()
+}
+
+#[test]
+fn nginx_ends_when_nobody_who_stays_is_seen_for_long_enough() {
+    let zone = abandoned();
+    for interval in [10, 250, 1000] {
+        let seen = looks(&zone, &Watch::default(), (0..=6000).step_by(interval));
+        let first = seen.iter().position(|ended| *ended);
+        assert_eq!(first, Some(5000 / interval), "who looks each {interval} ms");
+        assert!(seen.iter().skip(5000 / interval).all(|ended| *ended));
+    }
+}
+
+#[test]
+fn who_comes_meanwhile_is_no_end() {
+    let (zone, watch) = (abandoned(), Watch::default());
+    assert_eq!(looks(&zone, &watch, [0, 1000, 2000, 3000, 4000, 4999]), [false; 6]);
+    zone.enter(1, process(102), NOW);
+    assert_eq!(looks(&zone, &watch, [5000, 6000, 7000]), [false; 3], "it was replaced");
+    zone.enter(1, process(103), NOW);
+    let seen = looks(&zone, &watch, (8..=13).map(|second| second * 1000));
+    assert_eq!(seen, [false, false, false, false, false, true], "this one was not");
+    zone.enter(1, process(104), NOW);
+    assert_eq!(looks(&zone, &watch, [14_000]), [false], "until late");
+}
+
+#[test]
+fn who_was_stopped_has_not_watched() {
+    let (zone, watch) = (abandoned(), Watch::default());
+    assert_eq!(looks(&zone, &watch, [0, 60_000, 120_000, 180_000, 240_000]), [false; 5]);
+    assert_eq!(looks(&zone, &watch, [240_999, 241_000]), [false, true]);
 }
 
 #[derive(Clone, Debug)]

@@ -1,10 +1,42 @@
 //! Who is there: the processes in nginx's slots, and whether they still run.
 
+use core::cell::Cell;
 use core::sync::atomic::Ordering::SeqCst;
 use core::time::Duration;
 
 use super::layout::WorkerSlot;
 use crate::gate::time::Moment;
+
+/// How often a worker that exits, and holds requests, looks at least.
+pub const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// For how long nobody who stays must be missing until that is taken for the end of nginx. A master
+/// replaces who was killed at once, and a reload starts the new workers before it tells the old
+/// ones: on a busy machine that may take a second.
+const ABANDONED: Duration = Duration::from_secs(5);
+
+/// For how long a worker that exits has seen nobody who stays, at each of its looks.
+#[derive(Debug, Default)]
+pub struct Watch {
+    looked: Cell<Option<Moment>>,
+    alone: Cell<Duration>,
+}
+
+impl Watch {
+    /// Notes what is seen now; whether nobody came for long enough.
+    pub fn look(&self, now: Moment, alone: bool) -> bool {
+        if !alone {
+            self.looked.set(None);
+            self.alone.set(Duration::ZERO);
+            return false;
+        }
+        // Who was stopped between two looks, perhaps with all of nginx, has not watched meanwhile.
+        let watched = |looked| now.since(looked).min(WATCH_INTERVAL);
+        let more = self.looked.replace(Some(now)).map_or(Duration::ZERO, watched);
+        self.alone.set(self.alone.get() + more);
+        self.alone.get() >= ABANDONED
+    }
+}
 
 /// A process, told from others that have its id after its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use crate::gate::lane::{Count, NO_TICKET, Survey, Ticket};
 use crate::gate::time::Moment;
 use crate::gate::trial::Outcome;
 use crate::gate::{Gate, State};
-use crate::shm::{AppId, Entry, Liveness, Process};
+use crate::shm::{AppId, Entry, Liveness, Process, WATCH_INTERVAL, Watch};
 pub use admission::Arriving;
 use queue::Queue;
 use request::{Request, Stage};
@@ -77,6 +77,7 @@ pub struct Worker {
     due: Cell<Moment>,
     seen_changes: Cell<u64>,
     leaving: Cell<bool>,
+    watch: Watch,
 }
 
 impl Worker {
@@ -105,6 +106,7 @@ impl Worker {
             due: Cell::new(Moment::NEVER),
             seen_changes: Cell::new(u64::MAX),
             leaving: Cell::new(false),
+            watch: Watch::default(),
         }
     }
 
@@ -285,7 +287,7 @@ impl Worker {
         if self.world.zone.exits(self.slot, self.cycle) {
             self.ring_others();
         }
-        self.leaving.set(self.world.zone.has_ended(&self.liveness()));
+        self.leaving.set(self.world.zone.has_ended(&self.liveness(), &self.watch));
     }
 
     async fn look_at_all(&self, now: Moment) {
@@ -351,12 +353,17 @@ impl Worker {
     /// Sets the timer: for the interval while requests are held, for what falls due in any case.
     pub fn arm(&self, now: Moment) {
         let idle = self.holding.get() == 0 && self.waiters.borrow().is_empty();
-        let look = if idle { Moment::NEVER } else { now.plus(self.interval.get()) };
+        let look = if idle { Moment::NEVER } else { now.plus(self.rhythm()) };
         let at = look.min(self.due.get());
         let armed = self.armed.get();
         if armed > at {
             self.armed.set(at);
         }
+    }
+
+    fn rhythm(&self) -> Duration {
+        let interval = self.interval.get();
+        if self.exiting.get() { interval.min(WATCH_INTERVAL) } else { interval }
     }
 
     /// When the timer goes off: nginx counts in milliseconds.

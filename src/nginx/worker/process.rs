@@ -100,15 +100,14 @@ impl Worker {
     /// configuration, and the old ones go on holding; without, nobody would be left to resume,
     /// unless another nginx took over and says through the state file what to do.
     pub(super) fn notice_exit(&self) {
-        // SAFETY: nginx's own flag.
-        if unsafe { ngx_exiting } == 0 {
+        if !is_exiting() {
             return;
         }
         if self.zone.exits(self.slot, self.cycle) {
             wake::ring(self.zone.slots().filter(|slot| *slot != self.slot));
         }
         let alone = || self.store.is_none() || !successor::exists();
-        let leaving = self.zone.has_ended(&self.liveness(clock::now())) && alone();
+        let leaving = self.zone.has_ended(&self.liveness(clock::now()), &self.watch) && alone();
         if leaving && !self.leaving.replace(leaving) && self.holding.get() > 0 {
             ngx::ngx_log_error!(
                 NGX_LOG_NOTICE,
@@ -120,6 +119,12 @@ impl Worker {
         }
         self.leaving.set(leaving);
     }
+}
+
+/// Whether this worker was told to exit.
+pub(super) fn is_exiting() -> bool {
+    // SAFETY: nginx's own flag.
+    unsafe { ngx_exiting != 0 }
 }
 
 /// The number of the configuration that this process belongs to.
