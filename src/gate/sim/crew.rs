@@ -79,6 +79,15 @@ impl Crew {
         }
     }
 
+    /// Those who were not told to go die, and are not replaced.
+    pub fn lose_newest(&mut self) {
+        while let Some(index) = self.indexes(Member::listens).first() {
+            self.kill(*index);
+            let dead = self.members.remove(*index);
+            self.world.set_alive(dead.worker.pid, false);
+        }
+    }
+
     pub fn ready(&self) -> Vec<usize> {
         let is_ready = |member: &Member| member.runs() && member.worker.is_ready();
         self.indexes(is_ready)
@@ -147,6 +156,9 @@ impl Crew {
 
     pub fn pass_time(&self, time: Duration) {
         self.world.pass_time(time);
+        if self.members.iter().any(|member| member.listens() && member.worker.entered.get()) {
+            self.world.staffed.set(self.world.now());
+        }
         for member in self.members.iter().filter(|member| !member.is_killed()) {
             let worker = &member.worker;
             let lease = LEASE.max(4 * worker.interval.get());

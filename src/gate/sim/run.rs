@@ -271,7 +271,7 @@ impl Run {
         self.pass_stopped();
         self.crew.resume_all();
         if self.world.plan.quits {
-            self.crew.quit();
+            self.quit();
             self.wait_until("a worker does not quit", |run| {
                 if run.crew.ready().is_empty() {
                     run.let_all_end();
@@ -285,6 +285,18 @@ impl Run {
             self.crew.start(1);
         }
         self.lull();
+    }
+
+    /// nginx is told to quit. Its master replaces nobody who dies in that moment.
+    fn quit(&mut self) {
+        if self.world.plan.crashes && self.world.rng.chance(50) {
+            self.crew.reload();
+            self.wait_until("a worker is never done", |run| run.crew.ready().is_empty());
+            self.tell(|| "the newest workers die".to_owned());
+            self.crew.lose_newest();
+        }
+        self.world.quitting.set(true);
+        self.crew.quit();
     }
 
     /// All apps are resumed, and everything comes to an end.

@@ -56,6 +56,8 @@ pub struct Worker {
     cycle: u32,
     /// Told to finish by its master.
     pub exiting: Cell<bool>,
+    /// The others can see it.
+    pub entered: Cell<bool>,
     pub over: Cell<bool>,
     /// In the middle of an event.
     pub at_work: Cell<bool>,
@@ -88,6 +90,7 @@ impl Worker {
             slot,
             pid,
             exiting: Cell::new(false),
+            entered: Cell::new(false),
             over: Cell::new(false),
             at_work: Cell::new(true),
             falls: Cell::new(false),
@@ -234,6 +237,7 @@ impl Worker {
         self.bury_predecessor();
         let process = Process { pid: self.pid, started: 0 };
         self.world.zone.enter(self.slot, process, self.world.now());
+        self.entered.set(true);
         pause().await;
         self.world.zone.note_change();
         pause().await;
@@ -287,7 +291,9 @@ impl Worker {
         if self.world.zone.exits(self.slot, self.cycle) {
             self.ring_others();
         }
-        self.leaving.set(self.world.zone.has_ended(&self.liveness(), &self.watch));
+        let ended = self.world.zone.has_ended(&self.liveness(), &self.watch);
+        assert!(!ended || self.world.has_ended(), "worker {} takes nginx for ended", self.pid);
+        self.leaving.set(ended);
     }
 
     async fn look_at_all(&self, now: Moment) {

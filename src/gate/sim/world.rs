@@ -26,6 +26,9 @@ const PAGE: usize = 4096;
 /// As `nginx/worker.rs` has it.
 pub const LEASE: Duration = Duration::from_secs(1);
 
+/// For how long nobody who stays is to be seen before a worker may take that for the end of nginx.
+const ABANDONED: Duration = Duration::from_secs(5);
+
 pub struct World {
     pub zone: Zone<RawMutex>,
     pub rng: Rng,
@@ -35,6 +38,10 @@ pub struct World {
     pub calm: Cell<bool>,
     /// Nothing more is broken.
     pub settling: Cell<bool>,
+    /// nginx is told to quit.
+    pub quitting: Cell<bool>,
+    /// When a worker that stays was last there.
+    pub staffed: Cell<Moment>,
     last_id: Cell<u64>,
     now: Cell<Moment>,
     bells: RefCell<BTreeSet<usize>>,
@@ -60,6 +67,7 @@ impl World {
         // SAFETY: the memory stays, and the simulation that had it before is over.
         let zone = unsafe { Zone::create(memory, ZONE_SIZE, plan.workers, RawMutex::INIT) };
         ALIVE.with_borrow_mut(BTreeSet::clear);
+        let start = Moment::from_micros(1_000_000_000);
         Self {
             zone: zone.expect("the zone is large enough"),
             rng,
@@ -67,8 +75,10 @@ impl World {
             ledger: RefCell::new(Ledger::new(NAMES)),
             calm: Cell::new(true),
             settling: Cell::new(false),
+            quitting: Cell::new(false),
+            staffed: Cell::new(start),
             last_id: Cell::new(0),
-            now: Cell::new(Moment::from_micros(1_000_000_000)),
+            now: Cell::new(start),
             bells: RefCell::default(),
         }
     }
@@ -85,6 +95,11 @@ impl World {
 
     pub fn pass_time(&self, time: Duration) {
         self.now.set(self.now().plus(time));
+    }
+
+    /// Whether a worker that exits has reason to take nginx for ended.
+    pub fn has_ended(&self) -> bool {
+        self.quitting.get() || self.now().since(self.staffed.get()) >= ABANDONED
     }
 
     pub fn name(app: usize) -> String {
