@@ -42,6 +42,7 @@ use Cwd qw(abs_path);
 use Exporter qw(import);
 use File::Basename qw(dirname);
 use File::Temp qw(tempdir);
+use POSIX ();
 use Test::More;
 
 use Intermission::Test::Client;
@@ -60,7 +61,9 @@ use constant MODULE => ROOT . '/target/modules/ngx_http_intermission_module.so';
 
 my @running;
 
-$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
+# A process that the test has just forked ends alone: what is cleaned up at the end is not its own.
+my $own = $$;
+$SIG{$_} = sub { $$ == $own ? exit 1 : POSIX::_exit(1) } for qw(INT TERM HUP);
 $SIG{ALRM} = sub { die 'the whole test took more than ' . WHOLE_TEST_LIMIT . " s\n" };
 alarm WHOLE_TEST_LIMIT;
 
