@@ -58,7 +58,7 @@ sub start {
     my $pid = fork // croak "fork: $!";
     if (!$pid) {
         POSIX::setsid();
-        @SIG{qw(INT TERM HUP ALRM PIPE)} = ('DEFAULT') x 5;
+        @SIG{qw(INT QUIT TERM HUP ALRM PIPE)} = ('DEFAULT') x 6;
         @ENV{ keys %$environment } = values %$environment;
         open STDIN, '<', $ENV{TEST_STDIN} // '/dev/null' or POSIX::_exit(99);
         open STDOUT, '>', "$file.out" or POSIX::_exit(99);
