@@ -137,7 +137,8 @@ sub terminate {
 sub workers {
     my ($self) = @_;
     my @workers = grep { command_of($_) =~ /worker process/ } children_of($self->{pid});
-    @workers = sort { $a <=> $b } @workers;
+    my %started = map { $_ => start_of($_) } @workers;
+    @workers = sort { $started{$a} <=> $started{$b} || $a <=> $b } @workers;
     return @workers;
 }
 
@@ -149,6 +150,13 @@ sub children_of {
 sub parent_of {
     my ($pid) = @_;
     return slurp("/proc/$pid/stat") =~ /^\d+ \(.*\) \S (\d+)/s ? $1 : undef;
+}
+
+# When it was started, in clock ticks since the system was. Its id says nothing about that: ids begin
+# anew when all have been used.
+sub start_of {
+    my ($pid) = @_;
+    return (split ' ', slurp("/proc/$pid/stat") =~ s/^.*\) //sr)[19] // 0;
 }
 
 # Whether there is such a process, and it has not ended.
