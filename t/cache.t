@@ -78,7 +78,7 @@ $t->enable;
 my @locked = map { $t->hold(GET => '/locked') } 1 .. 20;
 $t->disable;
 $origin->wait_requests(1);
-is $t->status->{in_flight}, 20, 'all are in flight, one of them at the origin';
+wait_for { $t->status->{in_flight} == 20 } 'all to be in flight, one of them at the origin';
 $origin->answer;
 is caches(@locked), join(' ', 'MISS', ('HIT') x 19), 'the others get what it brought';
 is_deeply [ $origin->uris ], ['/locked'], 'the origin was asked once';

@@ -112,6 +112,6 @@ $origin->answer;
 is scalar(grep { $_->response->status == 200 } $privileged, @clients[ 1, 10 .. 19 ]), 12,
     'all are answered';
 wait_for { $t->status->{state} eq 'open' } 'the release to end';
-is $t->status->{in_flight}, 0, 'nothing is in flight';
+wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
 
 $t->finish;

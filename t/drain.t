@@ -61,6 +61,7 @@ wait_for { 10 == grep { !$_->silent } @slow } 'half of them to be answered';
 @slow = grep { $_->silent } @slow;
 my @others = map { $t->client->get($_) } qw(/shop /ungated);
 $origin->wait_requests(23);
+wait_for { in_flight() == 10 } 'their end to be counted';
 still_waits($caller, 'it waits on');
 my $status = $t->call('status', format => 'json')->response->json;
 is_deeply [ @$status{qw(state held in_flight)} ], [ 'paused', 1, 10 ], 'and others can ask';

@@ -45,7 +45,7 @@ for my $round (1 .. KILLS) {
     $t->enable;
     my @held = map { $t->hold(GET => '/held', client => $t->client_at($_)) } @others;
     my $caller = $t->client_at($at)->get('/intermission/enable?drain=20s');
-    is $t->status->{in_flight}, 5, 'five in flight';
+    wait_for { $t->status->{in_flight} == 5 } 'five in flight, and no more of before';
     ok $caller->silent, 'a caller waits for them';
 
     my $start = time;

@@ -68,6 +68,6 @@ for my $round (1 .. ROUNDS) {
 
 note "went through before the pause: @through";
 is_deeply \@odd, [], 'nothing leaks, and everything is accounted for';
-is $t->status->{in_flight}, 0, 'nothing is in flight at the end';
+wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
 
 $t->finish;

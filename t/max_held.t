@@ -53,6 +53,7 @@ sub is_full {
 $t->enable;
 my @all = map { $t->client->get("/$_") } 1 .. 4 * MOST;
 wait_for { $t->status->{totals}{rejected} == 3 * MOST } 'all to have come to the gate';
+wait_for { 3 * MOST == grep { !$_->silent } @all } 'the answers to those who are refused';
 @held = grep { $_->silent } @all;
 is @held, MOST, 'of many that come together as many as may be are held';
 is $t->status->{held}, MOST, 'as the state says';

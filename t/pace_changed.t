@@ -41,8 +41,8 @@ sub ends_well {
     is scalar(grep { $_->response->status == 200 } @clients), COUNT, "$what: all are answered";
     is_deeply [ $origin->uris ], [ map {"/$_"} 1 .. COUNT ], 'once each, in order';
     wait_for { $t->status->{state} eq 'open' } 'the release to end';
-    my $status = $t->status;
-    is_deeply [ @$status{qw(held in_flight)} ], [ 0, 0 ], 'nothing is left';
+    wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
+    is $t->status->{held}, 0, 'nothing is left';
 }
 
 sub released_at_least {

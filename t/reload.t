@@ -71,7 +71,7 @@ is join(' ', sort keys %generations), '1 2 3', 'by the workers that held them';
 wait_for { $t->server->workers == 2 } 'the old workers to end';
 pass 'the old workers end when they are done';
 wait_for { $t->status->{state} eq 'open' } 'the release to end';
-is $t->status->{in_flight}, 0, 'nothing is in flight';
+wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
 is $t->get('/after')->status, 200, 'the app is open';
 
 # A reload that fails changes nothing.

@@ -63,7 +63,7 @@ sub all_released {
         "$what: everybody is answered";
     is_deeply [ $origin->uris ], \@uris, 'in the order in which they came';
     wait_for { $t->status('shop')->{state} eq 'open' } 'the release to end';
-    is $t->status('shop')->{in_flight}, 0, 'nothing is in flight';
+    wait_for { $t->status('shop')->{in_flight} == 0 } 'nothing to be in flight';
     wait_for { $t->server->workers == $t->{workers} } 'the old workers to end';
     $origin->forget;
     @clients = @uris = ();
