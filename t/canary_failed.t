@@ -133,6 +133,6 @@ is $t->control('disable', canary => CANARY)->status, 200, 'a second try is good'
 is scalar(grep { $_->response->status == 200 } @clients[ 3 .. $#clients ]), COUNT - 3,
     'all are answered';
 is_deeply [ ($origin->uris)[ 3 .. COUNT - 1 ] ], [ map {"/$_"} 4 .. COUNT ], 'in order';
-like $t->server->log, qr/from releasing to paused by a canary that failed, 17 held/, 'the log';
+wait_for { $t->server->log =~ /from releasing to paused by a canary that failed, 17 held/ } 'the log';
 
 $t->finish;

@@ -151,6 +151,7 @@ $command->signal('KILL');
 $command->status;
 ok is_paused(), 'killed: nobody resumes the app';
 is $held->response->status, 200, 'but the deadline does';
+wait_for { $t->server->log =~ /by deadline.* from releasing to open/s } 'the log';
 my $log = $t->server->log;
 go_on();
 select undef, undef, undef, 1.5;    # longer than a renewal would take

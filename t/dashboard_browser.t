@@ -62,7 +62,7 @@ is $t->status->{state}, 'paused', 'the app is paused';
 $browser->wait_text('.word', qr/^Paused$/);
 $browser->wait_text($verdict, qr/not quiet yet: 1 request still in flight/);
 like $browser->text($number{resumes}), qr/^in [45]m|^in 5\d s/, 'the deadline';
-like $t->server->access_log, qr{^200 POST /_intermission/enable\?}m, 'by POST';
+wait_for { $t->server->access_log =~ m{^200 POST /_intermission/enable\?}m } 'the log: by POST';
 
 # Watching it hold.
 my @held = map { $t->hold(GET => "/$_") } 1 .. 3;

@@ -54,6 +54,7 @@ like $answer->body, qr/^resumes_at: \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/m, 'which t
 opens_after($start, 0.3, 'nobody held');
 is $t->status->{resumes_at}, undef, 'no deadline is left';
 is $t->get('/')->status, 200, 'requests go through';
+wait_for { deadlines() } 'the log';
 is deadlines(), 1, 'a line in the log';
 like $t->server->log, qr/app "default" from paused to open by deadline, 0 held/, 'in full';
 
@@ -66,6 +67,7 @@ is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'some held: all
 cmp_ok time - $start, '>=', 0.99, 'not before the deadline';
 is_deeply [ $origin->uris ], [ map {"/$_"} 1 .. COUNT ], 'in order';
 opens_after($start, 1, 'some held');
+wait_for { deadlines() == 2 } 'the log';
 like $t->server->log, qr/from paused to releasing by deadline, 40 held/, 'in the log';
 
 # Moved further away, and nearer.
@@ -86,6 +88,7 @@ $t->must('enable', for => '200ms');
 opens_after($start, 0.2, 'nearer');
 
 # Taken away.
+wait_for { deadlines() == 4 } 'the log';
 my $before = deadlines();
 my %take_away = (
     'enable' => sub { $t->enable },

@@ -64,7 +64,10 @@ is $t->post('/over', 'x' x 100_000)->status, 503, 'with a body as well';
 $rejected++;
 is $t->get('/up')->status, 200, 'a health check goes through';
 is scalar(grep { $_->silent } @held), MOST, 'who is held stays held';
-my ($ending) = Intermission::Test::Server::slurp($t->folder . '/ending.log') =~ /^(\w+) \/over$/m;
+my $ending;
+wait_for {
+    ($ending) = Intermission::Test::Server::slurp($t->folder . '/ending.log') =~ /^(\w+) \/over$/m;
+} 'the log';
 is $ending, 'REJECTED', '$intermission_status says so';
 
 # Each location has its own limit, each app its own count.

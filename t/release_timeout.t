@@ -59,6 +59,7 @@ waits_for_timeout($start, 'a slow rate');
 cmp_ok $first, '>=', COUNT - 2, 'the pace held until then';
 is_deeply [ $origin->uris ], \@uris, 'all in order';
 wait_for { $t->status->{state} eq 'open' } 'the release to end';
+wait_for { log_lines() } 'the log';
 is log_lines(), 1, 'a line in the log';
 like $t->server->log, qr/\bdefault\b[^\n]*by release timeout, (?:11[0-9]|120) held/,
     'with the app and how many';
@@ -76,6 +77,7 @@ wait_for { $t->status->{in_flight} == 2 } 'all but the first two to be over';
 ok $_->silent, 'though two are in flight' for @clients[ 0, 1 ];
 $origin->answer;
 is $_->response->status, 200, 'until they are answered' for @clients[ 0, 1 ];
+wait_for { log_lines() >= 2 } 'the log';
 is log_lines(), 2, 'another line';
 
 # What arrives meanwhile goes with the rest, behind it.
@@ -87,6 +89,7 @@ is_deeply [ $origin->uris ], [ @uris[ 0 .. 19 ], map {"/late-$_"} 1 .. 5 ], 'in 
 wait_for { $t->status->{state} eq 'open' } 'the release to end';
 
 # A new pace has its own time; one that is paused has none.
+wait_for { log_lines() == 3 } 'the log';
 hold_all(@uris[ 0 .. 9 ]);
 $t->must('disable', rate => '1r/s');
 is $t->get('/patient/disable?rate=1r/s')->status, 200, 'a location with another timeout';
