@@ -20,6 +20,8 @@ $t->start(<<'EOF');
     server {
         listen 127.0.0.1:%%PORT_80%% reuseport;
         intermission on;
+        # A worker keeps its turn for four of these without a sign of life: longer than it is stopped.
+        intermission_interval 10s;
 
         location / { proxy_pass http://%%ORIGIN%%; }
         location /pid { return 200 $pid; }

@@ -139,7 +139,7 @@ ok !-e "$folder/was-run", 'nothing was run in all these cases';
 
 # A paced release is begun, and not waited for.
 $command = begin('--rate' => '1r/s', '--burst' => 1, 'sh', '-c' => $until_told);
-@held = map { $t->hold(GET => "/paced-$_") } 1 .. 4;
+@held = map { $t->hold(GET => "/paced-$_") } 1 .. 12;
 go_on();
 is $command->status, 0, 'a paced release';
 is $t->status->{state}, 'releasing', 'goes on after the end of the command';

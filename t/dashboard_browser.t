@@ -98,7 +98,7 @@ $browser->wait_text($number{held}, qr/^6$/);
 # The end of it, at a pace that can be watched.
 $browser->click($resume);
 like $browser->text('#ask-disable'), qr/first the 6 held, in order/, 'what a click would do';
-$browser->type('[name=rate]', '2');
+$browser->type('[name=rate]', '1');
 confirm('disable');
 $browser->wait_text('.answers', qr/Resume: Pause disabled\./);
 $browser->wait_text('.word', qr/^Releasing$/);

@@ -54,7 +54,7 @@ sub released_at_least {
 hold_all();
 my $seen = 0;
 for my $stop (1 .. 3) {
-    $t->must('disable', rate => '500r/s');
+    $t->must('disable', rate => '100r/s');
     released_at_least($seen + 20);
     like $t->control('enable')->body, qr/^Pause enabled\.$/m, "stop $stop: enable";
     my $status = $t->status;
@@ -85,8 +85,8 @@ hold_all();
 $t->must('disable', rate => '200r/s');
 released_at_least(20);
 $t->must('disable', rate => '10r/s');
-$seen = $origin->uris;
 $start = time;
+$seen = $t->status->{totals}{released} % COUNT;
 released_at_least($seen + 5);
 cmp_ok time - $start, '>', 0.2, 'a slower pace holds at once as well';
 cmp_ok scalar(my @uris = $origin->uris), '<', $seen + 40, 'and few have gone since';
@@ -96,7 +96,9 @@ $start = time;
 my $before = $t->status->{totals}{released};
 $t->must('disable', rate => '10r/s') while time - $start < 0.5;
 my $went = $t->status->{totals}{released} - $before;
-cmp_ok $went, '<=', 8, "the same call over and over: $went in half a second";
+my $took = time - $start;
+cmp_ok $went, '<=', 10 * $took + 3,
+    sprintf "the same call over and over: $went in %.2f s", $took;
 cmp_ok $went, '>=', 2, 'it goes on meanwhile';
 
 # No limit at all, by way of a pause: the calls follow each other without a break.

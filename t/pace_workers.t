@@ -13,7 +13,7 @@ use Time::HiRes qw(time);
 use lib "$Bin/lib";
 use Intermission::Test;
 
-use constant { WORKERS => 3, COUNT => 120, RATE => 60 };
+use constant { WORKERS => 3, COUNT => 120, RATE => 60, SLOW => 20 };
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin;
@@ -29,16 +29,17 @@ my $configuration = <<'EOF';
 EOF
 $t->start($configuration);
 
-my (@clients, @worker_of);
+my (@clients, @worker_of, $rate);
 
 # All workers hold some, in turn, and a release is under way.
 sub begin {
+    ($rate) = @_;
     my @workers = $t->server->workers;
     $origin->forget;
     $t->enable;
     @worker_of = map { $workers[ $_ % @workers ] } 0 .. COUNT;
     @clients = map { $t->hold(GET => "/$_", client => $t->client_at($worker_of[$_])) } 1 .. COUNT;
-    $t->must('disable', rate => RATE . 'r/s');
+    $t->must('disable', rate => "${rate}r/s");
     wait_for { $origin->requests >= 10 } 'the release to be under way';
     return @workers;
 }
@@ -71,18 +72,18 @@ sub ends_well {
         my $within = grep { $_ >= $at[$first] && $_ < $at[$first] + 1 } @at;
         $most = $within if $within > $most;
     }
-    cmp_ok $most, '<=', RATE * 1.15 + 5, "at its pace: $most in a second at most";
+    cmp_ok $most, '<=', $rate * 1.15 + 5, "at its pace: $most in a second at most";
     wait_for { $t->status->{state} eq 'open' } 'the release to end';
     is $t->status->{held}, 0, 'nobody is held';
 }
 
 # A worker is killed.
-my ($victim) = begin();
+my ($victim) = begin(RATE);
 $t->kill_worker($victim);
 ends_well('a worker is killed', grep { $worker_of[$_] != $victim } 1 .. COUNT);
 
 # A worker stands still for less than its lease: the others wait for its turn.
-my (undef, $still) = begin();
+my (undef, $still) = begin(RATE);
 kill STOP => $still;
 my $until = time + 0.5;
 wait_for { time >= $until } 'some time to pass';
@@ -93,14 +94,14 @@ $times{$_}++ for $origin->uris;
 is scalar(grep { $_ == 1 } values %times), COUNT, 'once each';
 wait_for { $t->status->{state} eq 'open' } 'the release to end';
 
-# A reload.
-begin();
+# A reload, while enough is left for others to arrive meanwhile.
+begin(SLOW);
 $t->reload($configuration);
 arrive(COUNT + 1 .. COUNT + 20);
 ends_well('a reload', 1 .. COUNT + 20);
 
 # Two reloads.
-begin();
+begin(SLOW);
 $t->reload($configuration);
 arrive(COUNT + 1 .. COUNT + 10);
 $t->reload($configuration);

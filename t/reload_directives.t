@@ -114,7 +114,7 @@ for my $number (1 .. PACED) {
     push @uris, "/paced-$number";
     push @clients, $t->hold(GET => "/paced-$number", app => 'shop');
 }
-$t->must('disable', app => 'shop', rate => '50r/s');
+$t->must('disable', app => 'shop', rate => '10r/s');
 for my $round (1 .. 3) {
     wait_for { $origin->uris >= 10 * $round } 'the release to go on';
     $t->reload(configuration());

@@ -108,7 +108,7 @@ become($two, 'blog', 'open');
 $one->enable('shop');
 become($two, 'shop', 'paused');
 my @held = map { my $t = $_; map { $t->hold(GET => "/$_", app => 'shop', to('shop')) } 1 .. 5 }
-    $one, $two, $two;
+    $one, ($two) x 6;
 $one->must('disable', app => 'shop', rate => '5r/s', burst => 1);
 become($one, 'shop', 'open');
 become($two, 'shop', 'releasing');

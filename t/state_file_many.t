@@ -96,11 +96,11 @@ are_few('deadlines', $before, $started, 0);
 # A release that ends while another process has the file's lock, as while it writes: that is no
 # accident, and is in the file when the lock is free.
 $t->enable('shop');
-@held = map { $t->hold(GET => '/?app=shop', app => 'shop') } 1 .. 2;
-$t->must('disable', app => 'shop', rate => '4r/s', burst => 1);
+@held = map { $t->hold(GET => '/?app=shop', app => 'shop') } 1 .. 3;
+$t->must('disable', app => 'shop', rate => '1r/s', burst => 1);
 open my $directory, '<', $t->folder . '/state' or die "open: $!";
 flock $directory, LOCK_EX or die "flock: $!";
-is scalar(grep { $_->response->status == 200 } @held), 2, 'a release ends while the file is locked';
+is scalar(grep { $_->response->status == 200 } @held), 3, 'a release ends while the file is locked';
 my $locked_until = time + 0.5;
 wait_for { time > $locked_until } 'a worker to have tried';
 like file_says(), qr/^releasing shop /m, 'the file says nothing new';
