@@ -25,6 +25,7 @@ $t->start(<<'EOF');
         intermission_bypass $arg_through$http_x_through;
 
         location / { proxy_pass http://%%ORIGIN%%; }
+        location /held { intermission_max_time 1h; proxy_pass http://%%ORIGIN%%; }
         location /always/ {
             intermission_bypass $always;
             proxy_pass http://%%ORIGIN%%;
@@ -65,6 +66,8 @@ is $t->status->{totals}{bypassed}, scalar @through, 'the total of bypassed reque
 
 my $held = $t->hold(GET => '/held');
 is $t->get('/', headers => ['Cookie: operator=1'])->status, 200, 'a bypass goes past the queue';
-is $held->response->status, 503, 'and lets nobody else through';
+ok $held->silent, 'and lets nobody else through';
+$t->disable;
+is $held->response->status, 200, 'until the end of the pause';
 
 $t->finish;

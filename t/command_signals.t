@@ -145,7 +145,7 @@ is Intermission::Test::Server::slurp("$folder/status"), "7\n", 'without a reader
 is $t->status->{state}, 'open', 'the app is resumed';
 
 # It is killed: the traffic flows when the deadline has passed, and nothing pauses the app again.
-$command = begin('--for' => '3s', 'sh', $patient);
+$command = begin('--for' => '6s', 'sh', $patient);
 my $held = $t->hold(GET => '/held');
 $command->signal('KILL');
 $command->status;
@@ -154,7 +154,7 @@ is $held->response->status, 200, 'but the deadline does';
 wait_for { $t->server->log =~ /by deadline.* from releasing to open/s } 'the log';
 my $log = $t->server->log;
 go_on();
-select undef, undef, undef, 1.5;    # longer than a renewal would take
+select undef, undef, undef, 2.5;    # longer than a renewal would take
 is $t->status->{state}, 'open', 'the app stays open';
 is $t->server->log, $log, 'nothing called any more';
 

@@ -21,7 +21,11 @@ $t->start(<<'EOF');
         intermission on;
         intermission_app_name $arg_app;
         location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; intermission_release_concurrency 1; }
+        location /intermission/ {
+            intermission_control;
+            intermission_release_concurrency 1;
+            intermission_release_timeout 1h;
+        }
         location /paced/ { intermission_control; intermission_release_rate 5000r/s; }
     }
 EOF

@@ -80,7 +80,7 @@ my $slow = $t->client->get('/slow');
 $origin->wait_requests(1);
 
 # A drain that is late, and finds another pause than its own.
-my $drain = call($kept, 'enable?drain=2s');
+my $drain = call($kept, 'enable?drain=5s');
 wait_for { state() eq 'paused' } 'the first pause';
 # Both have seen by then that the file was written, and do not look again.
 $t->client_at($_)->get('/pid')->response for $kept, $free;

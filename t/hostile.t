@@ -20,7 +20,7 @@ my $origin = $t->origin;
 $t->start(<<'EOF');
     intermission on;
     client_header_timeout 2s;
-    client_body_timeout 2s;
+    client_body_timeout 5s;
     client_max_body_size 100k;
     large_client_header_buffers 4 8k;
     server {
@@ -30,7 +30,7 @@ $t->start(<<'EOF');
         location /few {
             intermission_app_name few;
             intermission_max_held 50;
-            intermission_max_time 2s;
+            intermission_max_time 6s;
             intermission_timeout_action 504;
             proxy_pass http://%%ORIGIN%%;
         }
@@ -98,7 +98,7 @@ is scalar(grep { 1 while $_->read_more; 1 } @half), MANY, 'and cut off by client
 # Bodies that do not come: read while held, their request ends with client_body_timeout.
 my $post = "POST /held HTTP/1.1\r\nHost: x\r\n";
 my @slow = map { sends("${post}Content-Length: 1000\r\n\r\nhalf") } 1 .. 20;
-$t->wait_held(21);
+wait_for { $t->status->{totals}{held} == 21 } 'them to be held';
 $t->wait_held(1);
 pass 'a body that does not come ends its hold, where it is read while held';
 

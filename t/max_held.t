@@ -28,7 +28,7 @@ $t->start(<<'EOF');
         access_log %%FOLDER%%/ending.log ending;
 
         location / { proxy_pass http://%%ORIGIN%%; }
-        location /brief { intermission_max_time 1s; proxy_pass http://%%ORIGIN%%; }
+        location /brief { intermission_max_time 5s; proxy_pass http://%%ORIGIN%%; }
         location /more { intermission_max_held 51; proxy_pass http://%%ORIGIN%%; }
         location /any { intermission_max_held 0; proxy_pass http://%%ORIGIN%%; }
         location /shop { intermission_app_name shop; proxy_pass http://%%ORIGIN%%; }
@@ -93,7 +93,7 @@ is_full('a client that leaves makes room for one');
 (pop @held)->close;
 $t->wait_held(MOST - 1);
 my $brief = $t->hold(GET => '/brief');
-is_full('full with one that is held for a second');
+is_full('full with one that is held for a while');
 is $brief->response->status, 200, 'its time is up';
 push @held, $t->hold(GET => '/again');
 is_full('and another has its place');
@@ -112,7 +112,7 @@ $origin->forget;
 $t->must('disable', rate => '1r/s');
 is $t->status->{state}, 'releasing', 'a slow release';
 wait_for { $t->status->{held} < MOST } 'the first to go';
-push @held, map { $t->client->get('/late') } 1 .. 3;
+push @held, map { $t->client->get('/late') } 1 .. MOST / 2;
 wait_for { $t->status->{totals}{rejected} > $rejected } 'the queue to be full';
 cmp_ok $t->status->{held}, '<=', MOST, 'no more are held than may be';
 $t->must('disable', rate => '1000000r/s');

@@ -13,7 +13,7 @@ use Time::HiRes qw(time);
 use lib "$Bin/lib";
 use Intermission::Test;
 
-use constant { WORKERS => 3, COUNT => 120, TIMEOUT => 0.5 };
+use constant { WORKERS => 3, COUNT => 120, TIMEOUT => 2 };
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin('/slow' => { wait => 1 });
@@ -22,7 +22,7 @@ $t->start(<<'EOF');
         listen 127.0.0.1:%%PORT_80%% reuseport;
         intermission on;
         intermission_interval 1h;
-        intermission_release_timeout 500ms;
+        intermission_release_timeout 2s;
         location / { proxy_pass http://%%ORIGIN%%; }
         location /intermission/ { intermission_control; }
         location /patient/ { intermission_control; intermission_release_timeout 1h; }

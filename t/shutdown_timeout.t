@@ -14,9 +14,9 @@ use Time::HiRes qw(time);
 use lib "$Bin/lib";
 use Intermission::Test;
 
-use constant { EACH => 15, SHUTDOWN => 0.7 };
+use constant { EACH => 15, SHUTDOWN => 3 };
 
-my $t = Intermission::Test->new(workers => 2, main => 'worker_shutdown_timeout 700ms;');
+my $t = Intermission::Test->new(workers => 2, main => 'worker_shutdown_timeout 3s;');
 my $origin = $t->origin;
 $t->start(<<'EOF');
     log_format status '$intermission_status $request_uri';
@@ -33,7 +33,12 @@ $t->enable;
 my @old = map { $t->hold(($_ % 4 ? 'GET' : 'POST'), "/old-$_", body => 'x' x 5000) } 1 .. EACH;
 my $started = time;
 $t->reload;
-my @new = map { $t->hold(GET => "/new-$_") } 1 .. EACH;
+my @new;
+for my $number (1 .. EACH) {
+    # By the total: what is held becomes less at any moment.
+    push @new, $t->client->get("/new-$number");
+    wait_for { $t->status->{totals}{held} == EACH + $number } 'a request to be held';
+}
 is scalar(grep { $_->response->status == 0 } @old), EACH, 'what old workers hold is closed';
 cmp_ok time - $started, '>=', SHUTDOWN - 0.1, 'when the time is over, not before';
 my $status;
