@@ -44,7 +44,12 @@ $t->start(<<'EOF');
         add_header X-Cache $upstream_cache_status;
 
         location / { proxy_pass http://%%ORIGIN%%; }
-        location /locked { proxy_cache_lock on; proxy_pass http://%%ORIGIN%%; }
+        location /locked {
+            proxy_cache_lock on;
+            proxy_cache_lock_age 60s;
+            proxy_cache_lock_timeout 60s;
+            proxy_pass http://%%ORIGIN%%;
+        }
         location /stale {
             proxy_cache_use_stale updating;
             proxy_cache_background_update on;

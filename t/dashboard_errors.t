@@ -30,7 +30,7 @@ my $http = <<'EOF';
         location /some/prefix/ {
             proxy_pass http://127.0.0.1:%%PORT_80%%/pause/;
             proxy_set_header Host $http_host;
-            proxy_read_timeout 5s;
+            proxy_read_timeout 10s;
         }
     }
 EOF

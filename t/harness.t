@@ -12,8 +12,7 @@ use Test::More;
 use lib "$Bin/lib";
 use Intermission::Test::Origin;
 use Intermission::Test::Ports qw(take_port);
-
-use constant SECONDS => 5;
+use Intermission::Test::Wait qw(TIME_LIMIT);
 
 $SIG{ALRM} = sub { die "an origin did not end\n" };
 
@@ -22,7 +21,7 @@ for my $order ('the first first', 'the last first') {
     my @pids = map { $_->{pid} } @origins;
     @origins = reverse @origins if $order eq 'the last first';
     my $ended = eval {
-        alarm SECONDS;
+        alarm TIME_LIMIT;
         $_->stop for @origins;
         alarm 0;
         1;

@@ -35,7 +35,7 @@ $sample =~ s{/var/www\b}{%%FOLDER%%/www}g;
 $sample =~ s{server 127\.0\.0\.1:3000;}{server %%ORIGIN%% max_fails=0;};
 $sample =~ s{server 127\.0\.0\.1:3001;}{server %%ORIGIN%% max_fails=0;};
 my $types = join ' ', map {"$type_of{$_} $_;"} sort keys %type_of;
-$t->start("types { $types }\nproxy_read_timeout 200ms;\n$sample");
+$t->start("types { $types }\nproxy_read_timeout 2s;\n$sample");
 
 # The page that a browser shows for a response, with all that it links to.
 sub shows_page {

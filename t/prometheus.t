@@ -38,7 +38,7 @@ sub slurp_document { return Intermission::Test::Server::slurp("$Bin/../docs/$_[0
 # Prometheus, on a port of its own.
 $t->write_file('alerts.yml', slurp_document('alerts.yml'));
 $t->write_file('prometheus.yml', <<'EOF');
-global: { scrape_interval: 250ms, scrape_timeout: 250ms, evaluation_interval: 1s }
+global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }
 rule_files: [ alerts.yml ]
 scrape_configs:
   - job_name: nginx
@@ -123,8 +123,9 @@ for my $query (sort keys %value_of) {
     is $found{default}, $value_of{$query}, $query;
 }
 
-my ($target) = @{ ask('targets')->{activeTargets} };
-is $target->{health}, 'up', 'the target is healthy';
+my $target;
+wait_for { ($target) = @{ ask('targets')->{activeTargets} }; $target->{health} eq 'up' }
+'the target to be healthy';
 is $target->{lastError}, '', 'without an error';
 
 my @rules;

@@ -126,7 +126,7 @@ sub terminate {
     return if $self->is_over;
     my @workers = $self->workers;
     $self->signal('TERM');
-    return if eval { wait_for { $self->is_over } 'nginx to end', 5 };
+    return if eval { wait_for { $self->is_over } 'nginx to end' };
     $self->signal('KILL');
     kill 'KILL', @workers;
     waitpid delete $self->{pid}, 0;
