@@ -86,7 +86,7 @@ my $slow = $t->client->get('/slow');
 $origin->wait_requests(3);
 $terminal = at_terminal('run', '--url' => $url, 'sh', $noted);
 wait_for { $terminal->out =~ /1 in flight, 0 held, 2 s/ } 'the progress';
-my $shown = $terminal->out;
+my ($shown) = $terminal->out =~ /\A(.* 2 s)/s;
 like $shown, qr/\A\r\e\[Kintermission: waiting .* 1 s\r\e\[Kintermission: waiting .* 2 s\z/,
     'the progress is one line, which is replaced';
 print {$keys} "\cC";

@@ -62,7 +62,10 @@ is_deeply [ grep { $lines[$_] eq $lines[ $_ - 1 ] } 1 .. $#lines ], [], 'no line
 # All apps, whatever they are called.
 $t->must('enable', app => "a%0astate%3a+open");
 $t->must('enable', app => "\%1b[31mred");
-$command = watching(sub { }, '--app' => '*');
+$command = watching(sub {
+    my ($command) = @_;
+    wait_for { 3 == (() = $command->out =~ /\n/g) } 'the lines of all apps';
+}, '--app' => '*');
 is_deeply [ sort split /\n/, $command->out ],
     [ sort map {"$_, 0 held, 0 in flight, longest wait 0.0 s"}
         'a?state: open: paused', '?[31mred: paused', 'default: open' ], 'all apps';
