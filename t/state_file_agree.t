@@ -9,7 +9,7 @@ use warnings;
 
 use FindBin qw($Bin);
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(time);
 
 use lib "$Bin/lib";
 use Intermission::Test;
@@ -47,10 +47,15 @@ sub serial { Intermission::Test::Server::slurp("$folder/file") =~ /^serial (\d+)
 
 sub is_left_alone {
     my ($what) = @_;
-    sleep 0.3;
-    my $before = serial();
-    sleep 0.5;
-    return is serial(), $before, "$what: the file is left alone";
+    my ($last, $since) = (serial(), time);
+    my $quiet = eval {
+        wait_for {
+            my $now = serial();
+            ($last, $since) = ($now, time) if $now != $last;
+            time > $since + 0.8;
+        } 'it';
+    };
+    return ok $quiet, "$what: the file is left alone";
 }
 
 sub become {
