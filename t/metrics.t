@@ -10,12 +10,11 @@ use warnings;
 use FindBin qw($Bin);
 use List::Util qw(sum);
 use Test::More;
-use Time::HiRes qw(time);
 
 use lib "$Bin/lib";
 use Intermission::Test;
 
-use constant { APPS => 1000, ROUNDS => 9, LIMIT_MS => 50 };
+use constant { APPS => 1000, ROUNDS => 20, LIMIT_MS => 50, TICK_MS => 10 };
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 }, '/socket' => { upgrade => 1 });
@@ -155,19 +154,21 @@ sub said_by_promtool {
     return $? ? "$said(status $?)" : $said;
 }
 
-# A thousand apps, and nobody else is kept waiting for long.
+# A thousand apps, and nobody else is kept waiting for long: what counts is what it costs a worker, as
+# the machine may be busy with something else.
+sub cost_ms {
+    my @ticks = map { (Intermission::Test::Server::cost_of($_))[0] } $t->server->workers;
+    return TICK_MS * sum @ticks;
+}
+
 my $caller = $t->client;
 $caller->get("/intermission/enable?app=app-$_")->response for 1 .. APPS;
-my @times;
-for (1 .. ROUNDS) {
-    my $start = time;
-    $text = $caller->get('/intermission/metrics')->response->body;
-    push @times, 1000 * (time - $start);
-}
+my $before = cost_ms();
+$text = $caller->get('/intermission/metrics')->response->body for 1 .. ROUNDS;
+my $each = (cost_ms() - $before) / ROUNDS;
 is scalar(grep {/^intermission_held_requests/} split /\n/, $text), APPS + 1 + keys %label_of,
     'a thousand apps';
-my $median = (sort { $a <=> $b } @times)[ @times / 2 ];
-note sprintf '%d KB in %.1f ms', length($text) / 1024, $median;
-cmp_ok $median, '<', LIMIT_MS, 'in bounded time';
+note sprintf '%d KB in %.1f ms', length($text) / 1024, $each;
+cmp_ok $each, '<', LIMIT_MS, 'in bounded time';
 
 $t->finish;
