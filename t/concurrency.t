@@ -57,7 +57,8 @@ EOF
     my $median = (sort { $a <=> $b } @took)[ @took / 2 ];
     note sprintf '%d workers: free places used after %.1f ms (median), %.1f ms (most)',
         $workers, $median, (sort { $a <=> $b } @took)[-1];
-    cmp_ok $median, '<', 50, 'free places are used at once';
+    # Nobody asks nginx for anything meanwhile: a place that is not noticed at once is not used at all.
+    cmp_ok $median, '<', 500, 'free places are used at once';
 
     is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'all are answered';
     is_deeply [ $origin->uris ], [ map {"/slow?$_"} 1 .. COUNT ], 'in order';

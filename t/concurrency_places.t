@@ -41,7 +41,8 @@ EOF
 
 my @upgrade = (headers => [ 'Upgrade: echo', 'Connection: upgrade' ]);
 
-# One place; the second held request goes when the first, which waits at the origin, is over.
+# One place; the second held request goes when the first, which waits at the origin, is over. What is
+# not told to it would come in an hour.
 sub gives_back {
     my ($what, $uri, $end, %with) = @_;
     $origin->forget;
@@ -55,7 +56,7 @@ sub gives_back {
     my $start = time;
     $end->($first);
     is $second->response->status, 200, 'the second goes when the first is over';
-    cmp_ok time - $start, '<', 1, 'at once';
+    cmp_ok time - $start, '<', 5, 'at once';
     is_deeply [ $origin->uris ], [ $uri, '/second' ], 'in order';
     wait_for { $t->status->{state} eq 'open' } 'the release to end';
 }

@@ -13,7 +13,7 @@ use Time::HiRes qw(time);
 use lib "$Bin/lib";
 use Intermission::Test;
 
-use constant { LIMIT => 0.3, SLACK => 1.5 };
+use constant { LIMIT => 0.3, SLACK => 5 };
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 });

@@ -14,13 +14,13 @@ use Time::HiRes qw(time);
 use lib "$Bin/lib";
 use Intermission::Test;
 
-use constant { EACH => 20, SOON => 2 };
+use constant { EACH => 20, SOON => 5 };
 
 my $http = <<'EOF_HTTP';
     server {
         listen 127.0.0.1:%%PORT_80%%;
         intermission on;
-        intermission_interval 5s;
+        intermission_interval 1h;
         location / { proxy_pass http://%%ORIGIN%%; }
         location /open/ { intermission off; proxy_pass http://%%ORIGIN%%; }
         location /pid { intermission off; return 200 $pid; }
