@@ -13,7 +13,7 @@ use Test::More;
 use lib "$Bin/lib";
 use Intermission::Test;
 
-use constant SECONDS => 5;
+use constant { SECONDS => 5, LEAST => 40 };
 
 # Each with something that it takes, to be changed a little.
 my %taken = (
@@ -69,7 +69,7 @@ my $t = Intermission::Test->new;
 
 my ($tried, $refused) = (0, 0);
 my $until = time + SECONDS;
-while (time < $until) {
+while (time < $until || $tried < LEAST) {
     my $directive = one_of(sort keys %taken);
     my $text = "$directive " . written(changed($taken{$directive})) . ';';
     my $in_http = $directive =~ /_(?:zone|state_file)$/;
@@ -84,7 +84,6 @@ while (time < $until) {
     diag "$text\nstatus $exit\n$said";
     last;
 }
-ok $tried > 10, 'some were tried';
 ok $refused && $refused < $tried, 'some were taken and some were refused';
 note "$tried tried, $refused refused";
 
