@@ -230,8 +230,11 @@ fn unknown(name: &[u8]) -> Report {
 
 fn sample_of(worker: &Worker, name: &[u8], app: AppId) -> Sample {
     worker.attend(app);
-    let survey = worker.survey(app);
-    let gate = worker.zone.lock().gate(app).cloned().unwrap_or_default();
+    // All of one moment: nobody is held or let go meanwhile.
+    let locked = worker.zone.lock();
+    let gate = locked.gate(app).cloned().unwrap_or_default();
+    let (survey, held_by_worker) = (worker.survey(app), held_by_worker(worker, app));
+    drop(locked);
     let now = clock::now();
     let oldest = if survey.oldest.is_never() { now } else { survey.oldest };
     let time = |at: Moment| (!at.is_never()).then(|| clock::timestamp(at));
@@ -251,7 +254,7 @@ fn sample_of(worker: &Worker, name: &[u8], app: AppId) -> Sample {
         report,
         waits: gate.waits,
         state_age: if changed { now.since(gate.since).as_secs_f64() } else { 0.0 },
-        held_by_worker: held_by_worker(worker, app),
+        held_by_worker,
     }
 }
 
