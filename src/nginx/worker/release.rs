@@ -55,7 +55,7 @@ impl Worker {
     /// Does for an app what has fallen due, and lets go what may go.
     pub fn attend(&self, app: AppId) {
         let queue = self.queue(app);
-        if queue.is_some_and(|queue| queue.is_busy() || self.has_to_wait(queue)) {
+        if queue.is_some_and(|queue| queue.is_busy() || self.puts_off(queue)) {
             return;
         }
         let mut locked = self.zone.lock();
@@ -83,7 +83,7 @@ impl Worker {
 
     /// Whether what may go in this turn of the event loop has gone, of other apps perhaps. The queue
     /// is looked at again in the next one.
-    fn has_to_wait(&self, queue: &Queue) -> bool {
+    fn puts_off(&self, queue: &Queue) -> bool {
         let waits = self.allowance.get() == 0 && !queue.is_empty();
         if waits {
             queue.post_next();
