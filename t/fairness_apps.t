@@ -39,8 +39,7 @@ for my $app (1 .. APPS) {
 }
 
 my ($worker) = $t->server->workers;
-kill STOP => $worker;
-wait_for { Intermission::Test::Server::slurp("/proc/$worker/stat") =~ /\) T / } 'the worker to stop';
+$t->stop_process($worker);
 $operator->get('/intermission/disable?app=*');
 my $last = '/intermission/status?format=json&app=' . APPS;
 my @others = map { $t->client->get($last) } 1 .. OTHERS;

@@ -41,8 +41,6 @@ sub newest {
     return grep { !$old{$_} } $t->server->workers;
 }
 
-sub is_stopped { Intermission::Test::Server::slurp("/proc/$_[0]/stat") =~ /^\d+ \(.*\) T /s }
-
 $t->enable;
 my @uris = map {"/$_"} 1 .. EACH;
 my @clients = map { $t->hold(GET => $uris[$_], client => $t->client_at($old[$_ % 2])) } 0 .. $#uris;
@@ -57,8 +55,7 @@ wait_for {
 } 'others in their place';
 is $t->status->{held}, EACH, 'workers that are killed and replaced: old ones go on holding';
 
-$t->server->signal('STOP');
-wait_for { is_stopped($master) } 'the master to stop';
+$t->stop_process($master);
 @killed = newest();
 my $started = time;
 kill KILL => @killed;

@@ -42,15 +42,12 @@ sub become {
 # A worker that was stopped while it writes would keep the lock.
 sub stop_between_tries {
     my ($pid) = @_;
-    kill STOP => $pid;
-    wait_for { slurp("/proc/$pid/stat") =~ /\) T / } 'the worker to stop';
+    $one->stop_process($pid);
     open my $lock, '<', $folder or die "$folder: $!";
     return 1 if flock $lock, LOCK_EX | LOCK_NB;
     kill CONT => $pid;
     return 0;
 }
-
-sub slurp { Intermission::Test::Server::slurp(shift) }
 
 sub complaints { scalar(() = $_[0]->server->log =~ /cannot be written, so that a pause/g) }
 

@@ -204,6 +204,13 @@ sub kill_worker {
     $self->{server}->kill_worker($pid);
 }
 
+# A worker, or the master, stands still until it gets a CONT.
+sub stop_process {
+    my ($self, $pid) = @_;
+    kill STOP => $pid;
+    wait_for { Intermission::Test::Server::is_stopped($pid) } "process $pid to stop";
+}
+
 # The origin, started at the first call; what it answers to a path can be given.
 sub origin {
     my ($self, %answers) = @_;

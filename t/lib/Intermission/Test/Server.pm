@@ -149,25 +149,30 @@ sub children_of {
 
 sub parent_of {
     my ($pid) = @_;
-    return slurp("/proc/$pid/stat") =~ /^\d+ \(.*\) \S (\d+)/s ? $1 : undef;
+    return (stat_of($pid))[1];
 }
 
 # When it was started, in clock ticks since the system was. Its id says nothing about that: ids begin
 # anew when all have been used.
 sub start_of {
     my ($pid) = @_;
-    return (split ' ', slurp("/proc/$pid/stat") =~ s/^.*\) //sr)[19] // 0;
+    return (stat_of($pid))[19] // 0;
 }
 
 # Whether there is such a process, and it has not ended.
-sub is_running { slurp("/proc/$_[0]/stat") =~ /^\d+ \(.*\) [^ZX] /s ? 1 : 0 }
+sub is_running { ((stat_of($_[0]))[0] // 'X') =~ /[ZX]/ ? 0 : 1 }
+
+sub is_stopped { ((stat_of($_[0]))[0] // 'X') eq 'T' }
+
+# What the system says of a process, from its state on; nothing if there is none.
+sub stat_of { split ' ', slurp("/proc/$_[0]/stat") =~ s/^.*\) //sr }
 
 sub command_of { slurp("/proc/$_[0]/cmdline") }
 
 # What a process has cost so far: clock ticks of CPU time, and how often it woke up.
 sub cost_of {
     my ($pid) = @_;
-    my ($user, $system) = (split ' ', slurp("/proc/$pid/stat") =~ s/^.*\) //sr)[ 11, 12 ];
+    my ($user, $system) = (stat_of($pid))[ 11, 12 ];
     my ($wakes) = slurp("/proc/$pid/status") =~ /^voluntary_ctxt_switches:\s*(\d+)/m;
     return ($user + $system, $wakes);
 }
