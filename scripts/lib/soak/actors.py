@@ -128,7 +128,9 @@ class Operator:
             self.world.origin.failing.add(self.app)
         await asyncio.sleep(0)
         self.app.unseal()
-        status, _ = await self.world.call("disable", self.app, canary=self.random.randint(1, 5))
+        # One that is short of requests waits for the release's time-out, and each time that the worker of the
+        # call is killed, it is repeated, and begins anew.
+        status, _ = await self.world.call("disable", self.app, limit=120, canary=self.random.randint(1, 5))
         self.world.origin.failing.discard(self.app)
         if status not in (200, 409):
             raise Violation(f"disable with a canary answered {status}")
