@@ -12,7 +12,6 @@ use Test::More;
 use lib "$Bin/lib";
 use Intermission::Test;
 use Intermission::Test::Command;
-use Time::Piece ();
 
 my $t = Intermission::Test->new(workers => 2);
 my $http = <<'EOC';
@@ -42,7 +41,6 @@ sub begin {
     return $command;
 }
 sub go_on { $t->write_file('go', '') }
-sub seconds { Time::Piece->strptime(shift, '%Y-%m-%dT%H:%M:%SZ')->epoch }
 sub changes { return grep {/intermission: app/} split /\n/, $t->server->log }
 
 # The pause outlasts its deadline.

@@ -12,7 +12,6 @@ use Test::More;
 use lib "$Bin/lib";
 use Intermission::Test;
 use Intermission::Test::Command;
-use Time::Piece ();
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 });
@@ -29,7 +28,6 @@ my $folder = $t->folder;
 my @run = ('run', '--url' => control_url($t));
 
 sub run { return intermission($t, @run, @_) }
-sub seconds { Time::Piece->strptime(shift, '%Y-%m-%dT%H:%M:%SZ')->epoch }
 
 # A command that goes on when the test says so.
 my $until_told = ". $folder/while; until [ -e $folder/go ]; do sleep 0.02; done; rm $folder/go";

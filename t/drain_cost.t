@@ -26,15 +26,6 @@ $t->start(<<'EOF');
     }
 EOF
 
-sub cost {
-    my @sum = (0, 0);
-    for my $worker ($t->server->workers) {
-        my @cost = Intermission::Test::Server::cost_of($worker);
-        $sum[$_] += $cost[$_] for 0, 1;
-    }
-    return @sum;
-}
-
 my @slow = map { $t->client->get('/slow') } 1 .. 20;
 $origin->wait_requests(20);
 my @callers = map { $t->call('enable', drain => '1h') } 1 .. CALLERS;
@@ -42,9 +33,9 @@ $t->status for 1 .. 10;
 is scalar(grep { $_->silent } @callers), CALLERS, 'callers wait';
 
 my $began = time;
-my @before = cost();
+my @before = $t->server->cost;
 sleep SECONDS;    # this is what is measured, nothing is waited for
-my @after = cost();
+my @after = $t->server->cost;
 my $seconds = time - $began;
 my ($ticks, $wakes) = map { $after[$_] - $before[$_] } 0, 1;
 note "${\ CALLERS} callers for ${\ SECONDS} s: $ticks ticks, $wakes wakes";
@@ -59,10 +50,10 @@ $t->disable;
 $_->close for @slow, @callers;
 
 # Nobody waits any more, and nothing is left behind. That clients have gone may take workers a moment.
-wait_for { my $wakes = (cost())[1]; sleep 0.1; (cost())[1] == $wakes } 'the workers to sleep';
-@before = cost();
+$t->server->wait_asleep;
+@before = $t->server->cost;
 sleep SECONDS;
-@after = cost();
+@after = $t->server->cost;
 cmp_ok $after[1] - $before[1], '<=', 4, 'no wakes when nobody waits any more';
 
 $t->finish;

@@ -32,19 +32,10 @@ EOF
 # was.
 sub cost_of_waiting {
     my $began = time;
-    my @before = cost();
+    my @before = $t->server->cost;
     sleep SECONDS;    # this is what is measured, nothing is waited for
-    my @after = cost();
+    my @after = $t->server->cost;
     return ((map { $after[$_] - $before[$_] } 0, 1), time - $began);
-}
-
-sub cost {
-    my @sum = (0, 0);
-    for my $worker ($t->server->workers) {
-        my @cost = Intermission::Test::Server::cost_of($worker);
-        $sum[$_] += $cost[$_] for 0, 1;
-    }
-    return @sum;
 }
 
 $t->enable;
@@ -62,7 +53,7 @@ is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'all are answer
 $_->close for @clients;
 wait_for { $t->status->{state} eq 'open' } 'the release to end';
 # That clients have gone may take workers a moment.
-wait_for { my $wakes = (cost())[1]; sleep 0.1; (cost())[1] == $wakes } 'the workers to sleep';
+$t->server->wait_asleep;
 
 ($ticks, $wakes) = cost_of_waiting();
 note "while open: $ticks ticks, $wakes wakes";

@@ -29,26 +29,16 @@ $t->start(<<'EOF');
     }
 EOF
 
-# CPU time in clock ticks, and wakes, of all workers.
-sub cost {
-    my @sum = (0, 0);
-    for my $worker ($t->server->workers) {
-        my @cost = Intermission::Test::Server::cost_of($worker);
-        $sum[$_] += $cost[$_] for 0, 1;
-    }
-    return @sum;
-}
-
 # What it costs to release that many, and to proxy as many that come at the same rate.
 sub costs {
     $t->enable;
     my @clients = map { $t->client->get("/$_") } 1 .. COUNT;
     $t->wait_held(COUNT);
-    my ($start) = cost();
+    my ($start) = $t->server->cost;
     $t->must('disable', rate => RATE . 'r/s');
     is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'all are answered';
     wait_for { $t->status->{state} eq 'open' } 'the release to end';
-    my ($released) = cost();
+    my ($released) = $t->server->cost;
 
     my $first = time;
     for my $number (0 .. $#clients) {
@@ -57,7 +47,7 @@ sub costs {
         $clients[$number]->get("/$number");
     }
     is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'and once more, while open';
-    my ($proxied) = cost();
+    my ($proxied) = $t->server->cost;
     return ($released - $start, $proxied - $released);
 }
 
@@ -79,9 +69,9 @@ my @clients = map { $t->client->get("/$_") } 1 .. 100;
 $t->wait_held(100);
 $t->must('disable', rate => '2r/s');
 my $began = time;
-my @before = cost();
+my @before = $t->server->cost;
 sleep 2;    # this is what is measured, nothing is waited for
-my @after = cost();
+my @after = $t->server->cost;
 my $seconds = time - $began;
 my ($ticks, $wakes) = map { $after[$_] - $before[$_] } 0, 1;
 note "at 2r/s for two seconds: $ticks ticks, $wakes wakes";

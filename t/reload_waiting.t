@@ -8,7 +8,6 @@ use warnings;
 
 use FindBin qw($Bin);
 use Test::More;
-use Time::Piece;
 
 use lib "$Bin/lib";
 use Intermission::Test;
@@ -25,8 +24,6 @@ $t->start(<<'EOF');
         location /intermission/ { intermission_control; }
     }
 EOF
-
-sub seconds { Time::Piece->strptime(shift, '%Y-%m-%dT%H:%M:%SZ')->epoch }
 
 # A drain that begins before a reload and ends after it.
 my $slow = $t->client->get('/slow');

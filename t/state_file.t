@@ -10,7 +10,6 @@ use warnings;
 use FindBin qw($Bin);
 use Test::More;
 use Time::HiRes qw(time);
-use Time::Piece ();
 
 use lib "$Bin/lib";
 use Intermission::Test;
@@ -39,8 +38,6 @@ EOF
 like $t->server->log, qr{\[notice\] .* state file "\Q$file\E" is not there yet: all apps are open},
     'a state file that is not there yet is one line in the log';
 ok !-e $file, 'and is not made before there is something to say';
-
-sub seconds { Time::Piece->strptime(shift, '%Y-%m-%dT%H:%M:%SZ')->epoch }
 
 sub start_again {
     my ($how) = @_;

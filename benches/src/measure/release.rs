@@ -217,8 +217,8 @@ pub fn workers(count: u32) -> String {
 pub fn last_of(figure: &Figure, workers: u32) -> Option<u32> {
     let scene = figure.name.strip_prefix(LAST).filter(|_| figure.section == SECTION)?;
     let held = scene.strip_prefix(", ")?.split(' ').next()?.parse().ok()?;
-    let scene_of = Scene { workers, held, connections: Connections::default() };
-    scene.ends_with(&scene_of.name()).then_some(held)
+    let usual = Scene { workers, held, connections: Connections::default() };
+    scene.ends_with(&usual.name()).then_some(held)
 }
 
 fn add_others(findings: &mut Findings, scene: Scene, ours: &[Flow], theirs: &[Flow]) {

@@ -43,6 +43,7 @@ use Exporter qw(import);
 use File::Basename qw(dirname);
 use File::Temp qw(tempdir);
 use POSIX ();
+use Time::Piece ();
 use Test::More;
 
 use Intermission::Test::Client;
@@ -52,7 +53,7 @@ use Intermission::Test::Ports qw(take_port);
 use Intermission::Test::Server;
 use Intermission::Test::Wait qw(wait_for TIME_LIMIT);
 
-our @EXPORT = qw(wait_for);
+our @EXPORT = qw(seconds wait_for);
 our @CARP_NOT = map {"Intermission::Test::$_"} qw(Client HTTP2 Origin Server Wait);
 
 use constant WHOLE_TEST_LIMIT => 15 * TIME_LIMIT;
@@ -203,6 +204,9 @@ sub kill_worker {
     $self->expect_kill($pid);
     $self->{server}->kill_worker($pid);
 }
+
+# A time as `status` writes it, in seconds since 1970.
+sub seconds { return Time::Piece->strptime(shift, '%Y-%m-%dT%H:%M:%SZ')->epoch }
 
 # A worker, or the master, stands still until it gets a CONT.
 sub stop_process {

@@ -177,6 +177,27 @@ sub cost_of {
     return ($user + $system, $wakes);
 }
 
+# The same of all workers together.
+sub cost {
+    my ($self) = @_;
+    my @sum = (0, 0);
+    for my $worker ($self->workers) {
+        my @cost = cost_of($worker);
+        $sum[$_] += $cost[$_] for 0, 1;
+    }
+    return @sum;
+}
+
+# Until no worker has woken up for a moment.
+sub wait_asleep {
+    my ($self) = @_;
+    return wait_for {
+        my $wakes = ($self->cost)[1];
+        select undef, undef, undef, 0.1;
+        ($self->cost)[1] == $wakes;
+    } 'the workers to sleep';
+}
+
 # Logs
 
 sub log { slurp("$_[0]{folder}/error.log") }
