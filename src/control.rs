@@ -58,7 +58,7 @@ impl Call {
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Status | Self::Metrics | Self::Dashboard => &[],
-            Self::Enable => &["for", "drain", "keep"],
+            Self::Enable => &["for", "drain", "settle", "keep"],
             Self::Disable => &["rate", "burst", "concurrency", "canary"],
             Self::Maintenance => &["retry_after"],
         }

@@ -25,7 +25,8 @@ use time::Moment;
 use totals::{Totals, Waits};
 use trial::{Outcome, Trial, Verdict};
 
-/// The most requests that a worker lets go at a time: its other clients are served in between.
+/// How many requests a worker lets go at a time, besides as many as came in the meantime: its other
+/// clients are served in between.
 pub const BATCH: u32 = 16;
 
 /// What an app's gate does with requests.
@@ -134,6 +135,8 @@ pub struct Gate {
     /// Which canary the last verdict was about.
     pub judged: u64,
     pub totals: Totals,
+    /// When the last request was abandoned, see [`Totals::abandoned`].
+    pub last_abandoned: Moment,
     pub waits: Waits,
 }
 
@@ -155,6 +158,7 @@ impl Default for Gate {
             trials: 0,
             judged: 0,
             totals: Totals::default(),
+            last_abandoned: Moment::NEVER,
             waits: Waits::default(),
         }
     }
@@ -231,16 +235,37 @@ impl Gate {
         }
     }
 
+    /// Decides about a request that was held, was let go while its body had not come, and has it now.
+    /// It keeps the place that its ticket gives it.
+    pub fn come_back(&mut self, ticket: Ticket) -> Arrival {
+        match self.state {
+            State::Open => Arrival::Pass,
+            State::Maintenance => {
+                self.totals.rejected += 1;
+                Arrival::Maintenance
+            }
+            State::Paused | State::Releasing => Arrival::Hold(ticket),
+        }
+    }
+
+    /// Requests went through that are over, though the backend's answers to them are not complete.
+    pub fn abandon(&mut self, count: u32, now: Moment) {
+        if count > 0 {
+            self.totals.abandoned += u64::from(count);
+            self.last_abandoned = now;
+        }
+    }
+
     /// Whose turn it is, asked by a worker whose first ticket is `own`. A worker that is `leaving`
     /// for good, with nobody behind it to resume, lets go what it holds.
     pub fn turn(&self, now: Moment, own: Ticket, leaving: bool, survey: &Survey) -> Turn {
-        let go = |limit: u32| Turn::Go { below: survey.first_elsewhere, limit: limit.min(BATCH) };
+        let go = |limit: u32| Turn::Go { below: survey.first_elsewhere, limit };
         let mine = own < survey.first_elsewhere;
         match self.state {
             _ if own == NO_TICKET => Turn::Wait(Moment::NEVER),
             State::Maintenance => Turn::Refuse,
-            State::Open => Turn::Go { below: NO_TICKET, limit: BATCH },
-            _ if leaving && mine => go(BATCH),
+            State::Open => Turn::Go { below: NO_TICKET, limit: u32::MAX },
+            _ if leaving && mine => go(u32::MAX),
             State::Releasing if mine => match self.allowance(now, survey) {
                 0 => Turn::Wait(self.next_allowance(now, survey)),
                 limit => go(limit),
@@ -264,6 +289,13 @@ impl Gate {
     pub fn trial_ended(&mut self, trial: u64, outcome: Outcome) {
         if self.trial.is_on() && trial == self.trials {
             self.trial.end(outcome);
+        }
+    }
+
+    /// A good answer to a request of that canary begins, or is over; see [`Trial::answer`].
+    pub fn trial_answers(&mut self, trial: u64, begins: bool) {
+        if self.trial.is_on() && trial == self.trials {
+            self.trial.answer(begins);
         }
     }
 
@@ -311,6 +343,8 @@ impl Gate {
     }
 
     fn settle_trial(&mut self, now: Moment, survey: &Survey) -> Option<Change> {
+        // Whose worker was killed answers no more.
+        self.trial.answering = self.trial.answering.min(survey.trial);
         let mut verdict = self.trial.verdict(survey.trial);
         if verdict == Verdict::Pending && self.release_until <= now {
             verdict = if self.trial.is_good() { Verdict::Good } else { Verdict::Bad };

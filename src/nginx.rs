@@ -1,12 +1,15 @@
 //! The part that knows nginx.
 
 mod agent;
+mod body;
 mod boundary;
+mod client;
 mod clock;
 mod conf;
 mod connections;
 mod constants;
 mod control;
+mod coverage;
 mod directives;
 mod entrance;
 mod filter;
@@ -19,6 +22,7 @@ mod passage;
 mod queue;
 mod store;
 mod successor;
+mod upstreams;
 mod variables;
 mod wake;
 mod worker;

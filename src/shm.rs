@@ -27,7 +27,7 @@ use layout::{
     WorkerSlot,
 };
 pub use layout::{MAX_NAME, SLOTS};
-pub use workers::{Liveness, Process, WATCH_INTERVAL, Watch, start_of};
+pub use workers::{Liveness, Process, WATCH_INTERVAL, Watch, parent_in, start_of};
 
 /// An app's place in the zone. Which app that is can change; an [`Entry`] tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +154,9 @@ impl<R: RawMutex> Zone<R> {
             addr_of_mut!((*header).serial).write(AtomicU64::new(0));
             addr_of_mut!((*header).unsaved).write(AtomicU32::new(0));
             addr_of_mut!((*header).agreed).write(AtomicU64::new(0));
+            addr_of_mut!((*header).abandoned).write(AtomicU64::new(0));
+            let never = Moment::NEVER.as_micros();
+            addr_of_mut!((*header).last_abandoned).write(AtomicU64::new(never));
             addr_of_mut!((*header).slots).write(AtomicU32::new(0));
             addr_of_mut!((*header).directory).write(Mutex::from_raw(lock, Directory::new()));
             let workers = addr_of_mut!((*header).workers).cast::<WorkerSlot>();
@@ -230,7 +233,7 @@ impl<R: RawMutex> Zone<R> {
     }
 
     /// Adds up an app's lanes, for the worker in slot `me`: those of living workers count, and
-    /// those of workers that have shown that they run keep their turn. What is counted apart may be
+    /// those of workers that have shown that they run keep their turn. What is counted for none may be
     /// the app's, so it is in flight here as well.
     pub fn survey(&self, app: AppId, me: usize, liveness: &Liveness) -> Survey {
         let mut survey = Survey::default();
@@ -245,24 +248,39 @@ impl<R: RawMutex> Zone<R> {
                 }
             }
         }
-        survey.in_flight = survey.in_flight.saturating_add(self.apart(me, liveness));
+        survey.in_flight = survey.in_flight.saturating_add(self.unattributed(me, liveness));
         survey
     }
 
     /// How many requests are in flight that could be any app's.
-    pub fn apart(&self, me: usize, liveness: &Liveness) -> u32 {
+    pub fn unattributed(&self, me: usize, liveness: &Liveness) -> u32 {
         let counts = self.workers().enumerate().filter_map(|(slot, worker)| {
-            let apart = worker.apart.load(SeqCst);
-            (apart > 0 && (slot == me || worker.lives(liveness))).then_some(apart)
+            let unattributed = worker.unattributed.load(SeqCst);
+            (unattributed > 0 && (slot == me || worker.lives(liveness))).then_some(unattributed)
         });
         counts.fold(0, u32::saturating_add)
     }
 
-    /// A request that was counted apart is over.
-    pub fn leave_apart(&self, slot: usize) {
+    /// A request that was counted for none is over.
+    pub fn leave_unattributed(&self, slot: usize) {
         if let Some(worker) = self.header.workers.get(slot) {
-            worker.apart.fetch_sub(1, SeqCst);
+            worker.unattributed.fetch_sub(1, SeqCst);
         }
+    }
+
+    /// Requests that were counted for no app are over, though the backend's answers are not complete.
+    pub fn abandon_unattributed(&self, count: u32, now: Moment) {
+        if count > 0 {
+            self.header.abandoned.fetch_add(u64::from(count), SeqCst);
+            self.header.last_abandoned.store(now.as_micros(), SeqCst);
+        }
+    }
+
+    /// How many those were, which can be any app's, and when the last one was.
+    pub fn abandoned_unattributed(&self) -> (u64, Moment) {
+        let header = self.header;
+        let last = Moment::from_micros(header.last_abandoned.load(SeqCst));
+        (header.abandoned.load(SeqCst), last)
     }
 
     /// Says that something changed that every worker must look at.
@@ -320,15 +338,13 @@ impl<R: RawMutex> Zone<R> {
         let mut locked = self.lock();
         for app in locked.apps() {
             if let Some((_, lane)) = self.lanes(app).find(|(at, _)| *at == slot) {
-                let lost = u64::from(lane.get(Count::Held));
-                locked.update(app, |gate| gate.totals.aborted += lost);
-                lane.clear();
+                locked.empty(app, lane, now);
             }
         }
         if let Some(worker) = self.header.workers.get(slot) {
             self.header.slots.fetch_max(u32::try_from(slot + 1).unwrap_or(u32::MAX), SeqCst);
             worker.exiting.store(0, SeqCst);
-            worker.apart.store(0, SeqCst);
+            self.abandon_unattributed(worker.unattributed.swap(0, SeqCst), now);
             worker.beat(now, Duration::ZERO);
             worker.enter(process);
         }

@@ -117,7 +117,7 @@ refused('disable', 'rate=1000000r/s&burst=999', 'burst', '999', '1000000r/s', 'a
 refused('disable', 'rate=1001r/s&burst=1', 'burst', 'at least 2');
 refused('disable', 'rate=10r/s&canary=0', 'canary', $count);
 is $t->get('/paced/disable?app=paused&burst=4')->status, 400, "too small for a location's rate";
-refused('enable', 'for=1s&bogus=1', 'bogus', 'for, drain, keep');
+refused('enable', 'for=1s&bogus=1', 'bogus', 'for, drain, settle, keep');
 
 # All apps at once.
 for my $query (qw(enable maintenance enable?for=1s maintenance?retry_after=1s disable?canary=1

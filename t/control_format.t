@@ -77,9 +77,13 @@ $t->enable;
 my $held = $t->hold(GET => '/');
 my $status = $t->status;
 is_deeply [ sort keys %$status ],
-    [qw(app held in_flight oldest_wait_ms resumes_at since state totals upgraded)], 'the fields';
+    [
+        qw(app held in_flight last_abandoned_ms oldest_wait_ms resumes_at since state totals
+            uncounted_processes upgraded)
+    ],
+    'the fields';
 is_deeply [ sort keys %{ $status->{totals} } ],
-    [qw(aborted bypassed held rejected released timed_out)], 'the totals';
+    [qw(abandoned aborted bypassed held rejected released timed_out)], 'the totals';
 is "$status->{app} $status->{state} $status->{held}", 'default paused 1', 'what is going on';
 like $status->{since}, $time, 'since when';
 is $status->{resumes_at}, undef, 'no end is set';

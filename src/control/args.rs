@@ -69,18 +69,25 @@ pub struct Enable {
     pub lasts: Option<Duration>,
     /// The answer waits for this long at most until nothing is in flight.
     pub drain: Option<Duration>,
+    /// And until no request was abandoned for this long.
+    pub settle: Option<Duration>,
     /// The pause stays though the drain took longer.
     pub keep: bool,
 }
 
 impl Enable {
     pub fn parse(args: &Args<'_>) -> Result<Self, BadArgument> {
-        let enable =
-            Self { lasts: args.time("for")?, drain: args.time("drain")?, keep: args.flag("keep")? };
-        if enable.keep && enable.drain.is_none() {
-            return Err(BadArgument("argument \"keep\" goes with \"drain\"".to_owned()));
+        let enable = Self {
+            lasts: args.time("for")?,
+            drain: args.time("drain")?,
+            settle: args.time("settle")?,
+            keep: args.flag("keep")?,
+        };
+        let lonely = [("keep", enable.keep), ("settle", enable.settle.is_some())];
+        match lonely.into_iter().find(|(_, given)| *given && enable.drain.is_none()) {
+            Some((name, _)) => Err(BadArgument(format!("argument \"{name}\" goes with \"drain\""))),
+            None => Ok(enable),
         }
-        Ok(enable)
     }
 }
 

@@ -56,6 +56,7 @@ pub fn render(samples: &[Sample], memory: Memory) -> String {
     page.gauge("state_age_seconds", "Time since the state last changed.", |s| s.state_age);
     page.totals();
     page.waits();
+    page.abandoned();
     page.memory(memory);
     page.text
 }
@@ -115,7 +116,9 @@ impl Page<'_> {
         }
         self.begin("requests_total", "counter", "Requests that met a closed gate, by what came.");
         for (sample, app) in self.samples.iter().zip(&self.apps) {
-            for (outcome, total) in super::report::totals(&sample.report.totals).iter().skip(1) {
+            let totals = super::report::totals(&sample.report.totals);
+            let at_a_gate = |(name, _): &&(&str, u64)| !["held", "abandoned"].contains(name);
+            for (outcome, total) in totals.iter().filter(at_a_gate) {
                 let _ = writeln!(
                     self.text,
                     "intermission_requests_total{{app=\"{app}\",outcome=\"{outcome}\"}} {total}"
@@ -145,6 +148,32 @@ impl Page<'_> {
                 sample.waits.sum_micros as f64 / 1e6
             );
         }
+    }
+
+    fn abandoned(&mut self) {
+        let help = "Requests that went through and ended before the backend's answer was complete.";
+        self.begin("abandoned_requests_total", "counter", help);
+        for (sample, app) in self.samples.iter().zip(&self.apps) {
+            let total = sample.report.totals.abandoned;
+            let _ = writeln!(
+                self.text,
+                "intermission_abandoned_requests_total{{app=\"{app}\"}} {total}"
+            );
+        }
+        let help = "Time since the last request was abandoned, where one was.";
+        self.begin("last_abandoned_seconds", "gauge", help);
+        for (sample, app) in self.samples.iter().zip(&self.apps) {
+            if let Some(millis) = sample.report.last_abandoned_ms {
+                let _ = writeln!(
+                    self.text,
+                    "intermission_last_abandoned_seconds{{app=\"{app}\"}} {}",
+                    seconds(millis)
+                );
+            }
+        }
+        self.begin("uncounted_processes", "gauge", "Processes whose requests nobody counts.");
+        let processes = self.samples.iter().map(|sample| sample.report.uncounted_processes).max();
+        let _ = writeln!(self.text, "intermission_uncounted_processes {}", processes.unwrap_or(0));
     }
 
     fn memory(&mut self, memory: Memory) {

@@ -18,6 +18,10 @@ pub struct Report {
     pub since: Option<String>,
     /// When the pause ends by itself.
     pub resumes_at: Option<String>,
+    /// How long ago the last request was abandoned; `None` if none was.
+    pub last_abandoned_ms: Option<u64>,
+    /// Processes that serve requests, or may, which nobody counts.
+    pub uncounted_processes: usize,
     pub totals: Totals,
 }
 
@@ -25,7 +29,7 @@ impl Report {
     pub fn text(&self) -> String {
         let mut lines = format!(
             "app: {}\nstate: {}\nheld: {}\nin_flight: {}\nupgraded: {}\noldest_wait_ms: {}\n\
-             since: {}\nresumes_at: {}\n",
+             since: {}\nresumes_at: {}\nlast_abandoned_ms: {}\nuncounted_processes: {}\n",
             one_line(&self.app),
             self.state.name(),
             self.held,
@@ -34,6 +38,8 @@ impl Report {
             self.oldest_wait_ms,
             self.since.as_deref().unwrap_or("-"),
             self.resumes_at.as_deref().unwrap_or("-"),
+            self.last_abandoned_ms.map_or_else(|| "-".to_owned(), |millis| millis.to_string()),
+            self.uncounted_processes,
         );
         for (name, total) in totals(&self.totals) {
             let _ = writeln!(lines, "total_{name}: {total}");
@@ -43,10 +49,13 @@ impl Report {
 
     pub fn json(&self) -> String {
         let time = |at: &Option<String>| at.as_deref().map_or_else(|| "null".to_owned(), quoted);
+        let abandoned =
+            self.last_abandoned_ms.map_or_else(|| "null".to_owned(), |at| at.to_string());
         let totals = totals(&self.totals).map(|(name, total)| format!("\"{name}\":{total}"));
         format!(
             "{{\"app\":{},\"state\":\"{}\",\"held\":{},\"in_flight\":{},\"upgraded\":{},\
-             \"oldest_wait_ms\":{},\"since\":{},\"resumes_at\":{},\"totals\":{{{}}}}}",
+             \"oldest_wait_ms\":{},\"since\":{},\"resumes_at\":{},\"last_abandoned_ms\":{abandoned},\
+             \"uncounted_processes\":{},\"totals\":{{{}}}}}",
             quoted(&String::from_utf8_lossy(&self.app)),
             self.state.name(),
             self.held,
@@ -55,13 +64,14 @@ impl Report {
             self.oldest_wait_ms,
             time(&self.since),
             time(&self.resumes_at),
+            self.uncounted_processes,
             totals.join(","),
         )
     }
 }
 
 /// The totals by name; those that ever were held come first.
-pub fn totals(totals: &Totals) -> [(&'static str, u64); 6] {
+pub fn totals(totals: &Totals) -> [(&'static str, u64); 7] {
     [
         ("held", totals.held),
         ("released", totals.released),
@@ -69,6 +79,7 @@ pub fn totals(totals: &Totals) -> [(&'static str, u64); 6] {
         ("aborted", totals.aborted),
         ("rejected", totals.rejected),
         ("bypassed", totals.bypassed),
+        ("abandoned", totals.abandoned),
     ]
 }
 

@@ -86,7 +86,10 @@ fn what_is_wrong_with_the_arguments_is_named() {
     for (query, complaint_begins) in [
         ("app=a&app=b", "argument \"app\" is given twice"),
         ("app=a&app", "argument \"app\" is given twice"),
-        ("rate=5r/s", "unknown argument \"rate\": this call knows for, drain, keep, app, format"),
+        (
+            "rate=5r/s",
+            "unknown argument \"rate\": this call knows for, drain, settle, keep, app, format",
+        ),
         ("For=5s", "unknown argument \"For\""),
         ("a%70p=x", "unknown argument \"a%70p\""),
         ("=x", "unknown argument \"\""),
@@ -367,7 +370,9 @@ fn report(app: &[u8]) -> Report {
         oldest_wait_ms: 4210,
         since: Some("2026-11-21T09:00:00Z".to_owned()),
         resumes_at: None,
-        totals: Totals { held: 12, released: 9, bypassed: 4, ..Totals::default() },
+        last_abandoned_ms: Some(1500),
+        uncounted_processes: 0,
+        totals: Totals { held: 12, released: 9, bypassed: 4, abandoned: 1, ..Totals::default() },
     }
 }
 
@@ -377,13 +382,14 @@ fn a_report_is_as_the_readme_has_it() {
         report(b"default").json(),
         "{\"app\":\"default\",\"state\":\"paused\",\"held\":3,\"in_flight\":2,\"upgraded\":1,\
          \"oldest_wait_ms\":4210,\"since\":\"2026-11-21T09:00:00Z\",\"resumes_at\":null,\
+         \"last_abandoned_ms\":1500,\"uncounted_processes\":0,\
          \"totals\":{\"held\":12,\"released\":9,\"timed_out\":0,\"aborted\":0,\"rejected\":0,\
-         \"bypassed\":4}}"
+         \"bypassed\":4,\"abandoned\":1}}"
     );
     let text = report(b"default").text();
     assert!(text.starts_with("app: default\nstate: paused\nheld: 3\nin_flight: 2\nupgraded: 1\n"));
-    assert!(text.ends_with("total_bypassed: 4\n"), "{text}");
-    assert!(text.contains("\nresumes_at: -\n"), "{text}");
+    assert!(text.ends_with("total_bypassed: 4\ntotal_abandoned: 1\n"), "{text}");
+    assert!(text.contains("\nresumes_at: -\nlast_abandoned_ms: 1500\n"), "{text}");
 }
 
 #[test]

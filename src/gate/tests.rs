@@ -150,7 +150,7 @@ fn arrivals_are_counted_by_what_becomes_of_them() {
 #[test]
 fn every_turn_in_every_state() {
     let never = Turn::Wait(Moment::NEVER);
-    let go = |below| Turn::Go { below, limit: BATCH };
+    let go = |below| Turn::Go { below, limit: u32::MAX };
     for (state, mine, others, leaving) in [
         (State::Open, go(NO_TICKET), go(NO_TICKET), go(NO_TICKET)),
         (State::Paused, never, never, go(8)),
@@ -285,7 +285,7 @@ fn a_release_that_takes_too_long_loses_its_limits_and_keeps_its_order() {
     let change = gate.settle(at(100), &survey).expect("it is due");
     assert_eq!((change.from, change.to), (State::Releasing, State::Releasing));
     assert_eq!(change.cause, Cause::ReleaseTimeout);
-    assert_eq!(gate.turn(at(100), 0, false, &survey), Turn::Go { below: 5, limit: BATCH });
+    assert_eq!(gate.turn(at(100), 0, false, &survey), Turn::Go { below: 5, limit: u32::MAX });
     assert_eq!(gate.turn(at(100), 9, false, &survey), Turn::Wait(Moment::NEVER));
     assert_eq!(gate.settle(at(1000), &survey), None, "it is said once");
     assert_eq!(gate.policy.timeout_ms, 100);
@@ -424,13 +424,14 @@ fn a_canary_without_enough_requests_is_judged_by_those_there_were() {
     };
     assert_eq!(too_few(Some(Outcome::Good), somebody()), Cause::CanaryPassed);
     assert_eq!(too_few(Some(Outcome::Void), nobody()), Cause::CanaryPassed);
+    assert_eq!(too_few(Some(Outcome::Gone), nobody()), Cause::CanaryFailed, "nobody came back");
     assert_eq!(too_few(None, under_way(1)), Cause::CanaryFailed, "one is still under way");
     assert_eq!(too_few(None, under_way(0)), Cause::CanaryFailed, "one was lost with its worker");
 }
 
 #[test]
 fn a_canary_says_nothing_about_the_next() {
-    for outcome in [Outcome::Good, Outcome::Failed(500), Outcome::Void] {
+    for outcome in [Outcome::Good, Outcome::Failed(500), Outcome::Gone, Outcome::Void] {
         let mut gate = trying(2);
         let first = let_go(&mut gate, 2);
         gate.enable(at(1), Moment::NEVER, Policy::default());
@@ -601,7 +602,7 @@ proptest! {
             prop_assert!(gate.deadline.is_never() || gate.state() == State::Paused);
             prop_assert!(gate.judged <= gate.trials);
             if let Turn::Go { limit, .. } = gate.turn(now, 0, false, survey) {
-                prop_assert!((1..=BATCH).contains(&limit));
+                prop_assert!(limit > 0);
                 prop_assert!(matches!(gate.state(), State::Open | State::Releasing));
             }
         }

@@ -6,6 +6,9 @@ use super::time::micros;
 
 /// How many requests came to which end. `held` is how many were ever held; each of them is, or
 /// will be, in exactly one of `released`, `timed_out`, `aborted` and `rejected`.
+///
+/// `rejected` also counts who was never held, and `bypassed` and `abandoned` have nothing to do with
+/// being held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     pub held: u64,
@@ -14,6 +17,9 @@ pub struct Totals {
     pub aborted: u64,
     pub rejected: u64,
     pub bypassed: u64,
+    /// Requests that had gone through and ended before the backend's answer was complete: it may
+    /// still be working on them.
+    pub abandoned: u64,
 }
 
 /// The upper bounds of [`Waits`]' buckets, in milliseconds; the last bucket has none.

@@ -10,6 +10,10 @@ pub struct Trial {
     /// How many of those are over, and how many of these failed.
     pub ended: u32,
     pub failed: u32,
+    /// How many of those that are not over have a good answer on its way.
+    pub answering: u32,
+    /// How many clients left before the backend had answered.
+    pub gone: u32,
     /// The status that the last failed one ended in.
     pub status: u32,
 }
@@ -20,7 +24,10 @@ pub enum Outcome {
     Good,
     /// A 5xx of this status, or a failed upstream connection.
     Failed(u32),
-    /// The client left, or the request never reached the backend: it says nothing.
+    /// The client left before the backend had answered: somebody else is tried instead, but as long
+    /// as nobody comes back at all, that is no good sign.
+    Gone,
+    /// The request never reached the backend: it says nothing.
     Void,
 }
 
@@ -58,16 +65,28 @@ impl Trial {
                 self.status = status;
             }
             Outcome::Void => self.started = self.started.saturating_sub(1),
+            Outcome::Gone => {
+                self.started = self.started.saturating_sub(1);
+                self.gone = self.gone.saturating_add(1);
+            }
         }
+    }
+
+    /// A good answer begins, or (if not `begins`) one that had begun is over.
+    pub fn answer(&mut self, begins: bool) {
+        let more = self.answering.saturating_add(1);
+        self.answering = if begins { more } else { self.answering.saturating_sub(1) };
     }
 
     /// How many failed, with those that ended unseen.
     pub fn failed(&self) -> u32 {
-        self.failed + self.started.saturating_sub(self.ended)
+        self.failed + self.started.saturating_sub(self.ended + self.answering)
     }
 
+    /// Nothing failed, and something came back to show that. Where nobody came to be tried, there is
+    /// nothing to hold against the backend.
     pub fn is_good(&self) -> bool {
-        self.failed() == 0
+        self.failed() == 0 && (self.ended + self.answering > 0 || self.gone == 0)
     }
 
     /// How many are not over, with `in_flight` of them seen in living workers, where requests of an
@@ -120,6 +139,33 @@ mod tests {
         trial.start(1);
         trial.end(Outcome::Void);
         assert_eq!((trial.left(), trial.verdict(0)), (1, Verdict::Pending));
+    }
+
+    #[test]
+    fn is_not_good_when_all_clients_gave_up() {
+        let mut trial = Trial::of(1);
+        trial.start(1);
+        trial.end(Outcome::Gone);
+        assert!(!trial.is_good());
+        trial.start(1);
+        trial.end(Outcome::Good);
+        assert_eq!(trial.verdict(0), Verdict::Good);
+    }
+
+    #[test]
+    fn is_good_when_nobody_came() {
+        assert!(Trial::of(1).is_good());
+    }
+
+    #[test]
+    fn an_answer_on_its_way_is_no_failure() {
+        let mut trial = Trial::of(2);
+        trial.start(2);
+        trial.end(Outcome::Good);
+        trial.answer(true);
+        assert!(trial.is_good());
+        trial.answer(false);
+        assert!(!trial.is_good(), "it has vanished");
     }
 
     #[test]

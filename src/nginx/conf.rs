@@ -13,6 +13,7 @@ use ngx::http::{HttpModuleConfExt, HttpModuleLocationConf, NgxHttpCoreModule};
 
 use super::agent::Agent;
 use super::boundary::guarded;
+use super::coverage::{self, Coverage};
 use super::directives;
 use super::module::module;
 use super::store::Store;
@@ -28,6 +29,7 @@ pub struct MainConf {
     /// The apps whose names are no variables: workers remember where they are.
     pub names: Vec<Vec<u8>>,
     pub store: Option<Store>,
+    pub coverage: Coverage,
 }
 
 /// Which app a location belongs to.
@@ -200,6 +202,7 @@ impl MainConf {
             needs_precontent: false,
             names: vec![b"default".to_vec()],
             store: None,
+            coverage: Coverage::new(),
         }
     }
 
@@ -209,6 +212,14 @@ impl MainConf {
     pub unsafe fn of<'a>(cf: *mut ngx_conf_t) -> Option<&'a mut Self> {
         // SAFETY: the caller's promise; the module's main configuration is a MainConf.
         unsafe { Some((*cf).http_main_conf_unchecked(module())?.as_mut()) }
+    }
+
+    /// An app's name, or none where it has variables.
+    pub fn name_of(&self, app: AppName) -> &[u8] {
+        match app {
+            AppName::Fixed(index) => self.names.get(index).map_or(&[], Vec::as_slice),
+            AppName::Evaluated(_) => &[],
+        }
     }
 
     /// The place of a name, which is added if it is new.
@@ -276,6 +287,11 @@ pub unsafe extern "C" fn merge_loc(
         // SAFETY: as above.
         if let Some(main) = unsafe { MainConf::of(cf) } {
             main.needs_precontent |= inner.standing == Standing::Precontent;
+            if inner.standing != Standing::Nowhere {
+                let app = main.name_of(inner.app.unwrap_or(AppName::Fixed(0))).to_vec();
+                // SAFETY: as above.
+                main.coverage.push(unsafe { coverage::place(cf, &app) });
+            }
         }
         ptr::null_mut()
     })

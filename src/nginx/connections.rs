@@ -1,4 +1,5 @@
-//! Whether a worker can hold one more request: each needs a second connection when it is released.
+//! A worker's connections: whether it can hold one more request, and how many it can let go, as each
+//! needs a second connection then.
 
 use core::cell::Cell;
 
@@ -14,9 +15,21 @@ fn reserve(connections: usize) -> usize {
     (connections / 8).min(32)
 }
 
-/// Whether the connections that a worker has left would not do for those that it holds, one more,
-/// and a reserve.
-pub fn are_short(holding: usize) -> bool {
+/// Whether a worker has no connections left but for a reserve, so that one more request cannot be held.
+pub fn are_short() -> bool {
+    let (total, left) = connections();
+    left <= reserve(total)
+}
+
+/// How many requests can be let go at the moment: each needs a connection to the backend. Half of the
+/// reserve is left to others.
+pub fn free_for_release() -> usize {
+    let (total, left) = connections();
+    left.saturating_sub(reserve(total) / 2)
+}
+
+/// How many connections there may be, and how many are left.
+fn connections() -> (usize, usize) {
     // SAFETY: nginx's own cycle.
     let (total, free, reusable) = unsafe {
         let cycle = &*ngx_cycle;
@@ -24,8 +37,7 @@ pub fn are_short(holding: usize) -> bool {
     };
     let in_use = total.saturating_sub(free);
     let files_left = most_files().saturating_sub(OTHER_FILES.saturating_add(in_use));
-    let left = free.saturating_add(reusable).min(files_left.saturating_add(reusable));
-    left < holding.saturating_add(1).saturating_add(reserve(total))
+    (total, free.min(files_left).saturating_add(reusable))
 }
 
 /// How many files this process may have open.

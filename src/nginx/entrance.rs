@@ -4,15 +4,18 @@
 //! which leads around the rest of the ACCESS phase; nothing else does.
 
 use nginx_sys::{
-    NGX_DECLINED, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_SERVICE_UNAVAILABLE, NGX_OK,
-    ngx_http_complex_value, ngx_http_request_t, ngx_http_test_predicates, ngx_int_t, ngx_str_t,
+    NGX_DECLINED, NGX_DONE, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR,
+    NGX_HTTP_SERVICE_UNAVAILABLE, NGX_OK, ngx_http_complex_value, ngx_http_request_t,
+    ngx_http_test_predicates, ngx_int_t, ngx_str_t,
 };
 use ngx::http::HttpModuleConfExt;
 
+use super::body::{self, Asked};
 use super::boundary::guarded;
-use super::conf::{AppName, LocConf, MainConf, Standing};
+use super::client::is_gone;
+use super::conf::{AppName, LocConf, MainConf, ReadBody, Standing};
 use super::module::module;
-use super::passage::{Ending, Passage};
+use super::passage::{Ending, Flight, Passage, Stage};
 use super::worker::{Answer, Knock, Worker};
 use super::{clock, headers, hold};
 use crate::shm::Entry;
@@ -25,6 +28,9 @@ pub unsafe extern "C" fn access(request: *mut ngx_http_request_t) -> ngx_int_t {
     unsafe {
         match LocConf::of(request) {
             Some(conf) if conf.standing == Standing::Access => enter(request, conf),
+            Some(conf) if conf.standing == Standing::Nowhere && (*request).internal() != 0 => {
+                leave_behind(request)
+            }
             _ => DECLINED,
         }
     }
@@ -61,6 +67,9 @@ unsafe fn enter(request: *mut ngx_http_request_t, conf: &LocConf) -> ngx_int_t {
         }
         // Before it is counted, so that there is nothing to take back.
         let Some(passage) = Passage::create(request) else { return FAILED };
+        if body::may_be_missing(request) {
+            return enter_slowly(worker, conf, passage, None);
+        }
         let known = known_entry(worker, conf);
         match known.filter(Entry::pass) {
             Some(entry) => {
@@ -79,15 +88,20 @@ unsafe fn enter(request: *mut ngx_http_request_t, conf: &LocConf) -> ngx_int_t {
 /// As [`meet_again`].
 #[inline(never)]
 unsafe fn come_again(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
-    if passage.is_through_at(known_entry(worker, conf)) {
-        return DECLINED;
-    }
     // SAFETY: the caller's promise.
-    unsafe { meet_again(worker, conf, passage) }
+    unsafe {
+        if passage.is_through_at(known_entry(worker, conf))
+            && !body::may_be_missing(passage.request())
+        {
+            return DECLINED;
+        }
+        meet_again(worker, conf, passage)
+    }
 }
 
-/// It comes to a gate that it did not go through: to another app's, which decides about it anew. What
-/// runs behind an answer (`post_action`) is no request of the client's.
+/// It comes to the gate again after it was suspended there, or to one that it did not go through: to
+/// another app's, which decides about it anew. What runs behind an answer (`post_action`) is no
+/// request of the client's.
 ///
 /// # Safety
 ///
@@ -97,22 +111,28 @@ unsafe fn come_again(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_
 unsafe fn meet_again(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
     // SAFETY: the caller's promise.
     guarded(FAILED, || unsafe {
-        if !passage.is_through() || (*passage.request()).post_action() != 0 {
-            return passage.meet_again();
+        match passage.stage() {
+            Stage::Arriving => decide(worker, conf, passage),
+            Stage::Reading | Stage::Held | Stage::Going(_) => fail(worker, conf, passage),
+            Stage::Refused(status) | Stage::Leaving(status) => status as ngx_int_t,
+            Stage::Through(_) if (*passage.request()).post_action() != 0 => DECLINED,
+            Stage::Through(_) => {
+                let Some(name) = app_name(passage.request()) else { return FAILED };
+                let same = passage.entry().is_some_and(|it| worker.is_named(it.app(), &name));
+                if same && !body::comes_first(passage.request(), conf) {
+                    return DECLINED;
+                }
+                passage.debug("comes to the gate of another place");
+                passage.turn_back();
+                decide(worker, conf, passage)
+            }
         }
-        let Some(name) = app_name(passage.request()) else { return FAILED };
-        if passage.entry().is_some_and(|entry| worker.is_named(entry.app(), &name)) {
-            return DECLINED;
-        }
-        passage.debug("comes to another app's gate");
-        passage.turn_back();
-        knock(worker, conf, passage)
     })
 }
 
 /// # Safety
 ///
-/// As [`knock`].
+/// As [`decide`].
 #[cold]
 #[inline(never)]
 unsafe fn enter_slowly(
@@ -126,7 +146,7 @@ unsafe fn enter_slowly(
             worker.counted_in_vain(entry.app());
         }
         // SAFETY: the caller's promise.
-        unsafe { knock(worker, conf, passage) }
+        unsafe { decide(worker, conf, passage) }
     })
 }
 
@@ -138,69 +158,180 @@ fn known_entry(worker: &Worker, conf: &LocConf) -> Option<Entry> {
     }
 }
 
+/// Decides about a request that nobody has decided about, or that comes back with its body.
+///
 /// # Safety
 ///
-/// The passage is that of a living request.
-unsafe fn knock(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
+/// The passage is that of a living request, in one of the phases.
+unsafe fn decide(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
     let request = passage.request();
     // SAFETY: the caller's promise.
-    let Some(name) = (unsafe { app_name(request) }) else { return FAILED };
-    let (mut answer, mut ending) = (worker.knock(&name, Knock::Look), Ending::Passed);
-    if matches!(answer, Answer::Closed) {
-        // SAFETY: the caller's promise.
-        let knock = if unsafe { bypasses(request, conf) } {
-            passage.debug("bypasses the gate");
-            ending = Ending::Bypassed;
-            Knock::Bypass
-        } else {
-            let (max_held, interval) = (conf.max_held.unwrap_or(0), conf.interval());
-            Knock::Stay { passage, max_held, interval }
+    unsafe {
+        let Some(name) = app_name(request) else { return FAILED };
+        let back = passage.comes_back();
+        let reads = match back {
+            true => conf.read_body() != ReadBody::Off && body::is_unread(request),
+            false => body::comes_first(request, conf) && goes_through(worker, conf, passage, &name),
         };
-        answer = worker.knock(&name, knock);
+        if reads {
+            passage.read_first();
+            match body::ask(passage) {
+                Asked::Come => passage.has_come(),
+                Asked::Later => return NGX_DONE as ngx_int_t,
+                Asked::Failed(status) => return status,
+            }
+        }
+        if back && is_gone((*request).connection) {
+            passage.debug("let go, but its client has gone");
+            return NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t;
+        }
+        let (answer, ending) = ask(worker, conf, passage, &name);
+        take(worker, conf, passage, answer, ending)
     }
+}
+
+/// Whether a request would go through if its body were there. What is said then counts.
+///
+/// # Safety
+///
+/// As [`decide`].
+unsafe fn goes_through(worker: &Worker, conf: &LocConf, passage: &Passage, name: &[u8]) -> bool {
+    // SAFETY: the caller's promise.
+    worker.is_open(name) || unsafe { bypasses(passage.request(), conf) }
+}
+
+/// Asks at the gate of the app of this name; how it came if it goes through.
+///
+/// # Safety
+///
+/// As [`decide`].
+unsafe fn ask(worker: &Worker, conf: &LocConf, passage: &Passage, name: &[u8]) -> (Answer, Ending) {
+    if passage.comes_back() && passage.let_go_as() == Ending::TimedOut {
+        return (worker.knock(name, Knock::Overdue), Ending::TimedOut);
+    }
+    let answer = worker.knock(name, Knock::Look);
+    if !matches!(answer, Answer::Closed) {
+        return (answer, Ending::Passed);
+    }
+    // SAFETY: the caller's promise.
+    if unsafe { bypasses(passage.request(), conf) } {
+        passage.debug("bypasses the gate");
+        return (worker.knock(name, Knock::Bypass), Ending::Bypassed);
+    }
+    let (max_held, interval) = (conf.max_held.unwrap_or(0), conf.interval());
+    (worker.knock(name, Knock::Stay { passage, max_held, interval }), Ending::Passed)
+}
+
+/// # Safety
+///
+/// As [`decide`].
+unsafe fn take(
+    worker: &Worker,
+    conf: &LocConf,
+    passage: &Passage,
+    answer: Answer,
+    ending: Ending,
+) -> ngx_int_t {
     match answer {
         Answer::Through(entry) => {
             if let Some(AppName::Fixed(name)) = conf.app.or(Some(AppName::Fixed(0))) {
                 worker.remember(name, entry);
             }
-            passage.go_through(Some(entry), ending);
+            if passage.comes_back() && passage.let_go_as() == Ending::Released {
+                worker.count_released(entry.app(), passage);
+            }
+            passage.go_through(Some(entry), Flight::Plain, ending);
             DECLINED
         }
-        Answer::Apart => {
-            passage.go_apart(ending);
+        Answer::Unattributed => {
+            passage.go_through(None, Flight::Unattributed, ending);
+            DECLINED
+        }
+        Answer::Nameless | Answer::Closed => {
+            passage.go_uncounted();
             DECLINED
         }
         // SAFETY: the caller's promise.
         Answer::Held => unsafe { hold::suspend(passage, conf) },
         // SAFETY: the caller's promise.
-        Answer::Full => unsafe { refuse(passage, conf, Ending::Rejected) },
+        Answer::Full => unsafe { refuse(worker, passage, conf, Ending::Rejected) },
         Answer::Maintenance(entry) => {
             passage.meet(entry);
             // SAFETY: the caller's promise.
-            unsafe { refuse(passage, conf, Ending::Maintenance) }
-        }
-        Answer::Nameless | Answer::Closed => {
-            passage.go_through(None, Ending::Passed);
-            DECLINED
+            unsafe { refuse(worker, passage, conf, Ending::Maintenance) }
         }
     }
 }
 
 /// # Safety
 ///
-/// As [`knock`].
-unsafe fn refuse(passage: &Passage, conf: &LocConf, ending: Ending) -> ngx_int_t {
+/// As [`decide`].
+unsafe fn refuse(worker: &Worker, passage: &Passage, conf: &LocConf, ending: Ending) -> ngx_int_t {
     passage.refuse(NGX_HTTP_SERVICE_UNAVAILABLE as u16, ending, clock::now());
     passage.debug("refused");
-    let needs_connections = || Worker::here().is_some_and(Worker::needs_connections);
     // SAFETY: the caller's promise.
     unsafe {
-        if ending == Ending::Rejected && needs_connections() {
+        if ending == Ending::Rejected && worker.needs_connections() {
             (*passage.request()).set_keepalive(0);
         }
         hold::add_retry_after(passage, conf);
-        passage.meet_again()
     }
+    NGX_HTTP_SERVICE_UNAVAILABLE as ngx_int_t
+}
+
+/// What becomes of a request whose body could not be read: nginx asks for the page of that error. It
+/// gets the page if the gate there is open, or lets go those who were held with it, and else the
+/// plain error: nobody is held who is refused anyway, and nothing goes to a backend that is paused.
+///
+/// # Safety
+///
+/// The passage is that of a living request, in one of the phases.
+unsafe fn fail(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
+    let request = passage.request();
+    // SAFETY: the caller's promise.
+    unsafe {
+        hold::stop_timer(request);
+        body::drop_unfinished(passage);
+        let was_held = passage.stage() == Stage::Held;
+        let let_go_from = passage.entry().filter(|_| !was_held);
+        passage.give_up(worker);
+        let Some(name) = app_name(request) else { return FAILED };
+        if let_go_from.is_some_and(|entry| worker.is_released(entry.app(), &name)) {
+            let answer = worker.knock(&name, Knock::Overdue);
+            return take(worker, conf, passage, answer, Ending::Aborted);
+        }
+        if !was_held && goes_through(worker, conf, passage, &name) {
+            return decide(worker, conf, passage);
+        }
+        let status = u16::try_from((*request).err_status).ok().filter(|it| (400..600).contains(it));
+        let status = status.unwrap_or(NGX_HTTP_INTERNAL_SERVER_ERROR as u16);
+        passage.refuse(status, passage.let_go_as(), clock::now());
+        status as ngx_int_t
+    }
+}
+
+/// A request comes to a place without a gate. If its body could not be read, as nginx asks for the
+/// page of that error there, nothing of it may go to a backend.
+///
+/// # Safety
+///
+/// `request` is a living request, in one of the phases.
+#[cold]
+#[inline(never)]
+unsafe fn leave_behind(request: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: the caller's promise.
+    guarded(FAILED, || unsafe {
+        if let (true, Some(worker), Some(passage)) =
+            (request == (*request).main, Worker::here(), Passage::find(request))
+        {
+            if matches!(passage.stage(), Stage::Reading | Stage::Held | Stage::Going(_)) {
+                hold::stop_timer(request);
+                body::drop_unfinished(passage);
+                passage.give_up(worker);
+            }
+        }
+        DECLINED
+    })
 }
 
 /// The name of the app that a request's location belongs to.

@@ -1,4 +1,6 @@
-//! A header filter: sees a connection become something else than a request.
+//! A header filter: sees the answer to a request begin, and a connection become something else.
+
+use core::cell::Cell;
 
 use nginx_sys::{
     NGX_HTTP_SWITCHING_PROTOCOLS, NGX_OK, ngx_conf_t, ngx_http_output_header_filter_pt,
@@ -7,8 +9,8 @@ use nginx_sys::{
 
 use super::boundary::guarded;
 use super::local::Local;
+use super::outcome;
 use super::passage::Passage;
-use core::cell::Cell;
 
 /// The filter behind this one.
 static NEXT: Local<Cell<ngx_http_output_header_filter_pt>> = Local::new(Cell::new(None));
@@ -27,6 +29,8 @@ unsafe extern "C" fn filter(request: *mut ngx_http_request_t) -> ngx_int_t {
     unsafe {
         if (*request).headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
             upgrade(request);
+        } else if Passage::known(request).is_some_and(|passage| passage.trial().is_some()) {
+            answer(request);
         }
         match NEXT.get().get() {
             Some(next) => next(request),
@@ -45,6 +49,23 @@ unsafe fn upgrade(request: *mut ngx_http_request_t) {
         // SAFETY: the caller's promise.
         if let Some(passage) = unsafe { Passage::find((*request).main) } {
             passage.upgrade();
+        }
+    });
+}
+
+/// A canary's request is answered.
+///
+/// # Safety
+///
+/// As [`upgrade`].
+#[cold]
+#[inline(never)]
+unsafe fn answer(request: *mut ngx_http_request_t) {
+    guarded((), || {
+        // SAFETY: the caller's promise; only a main request has a passage.
+        if let Some(passage) = unsafe { Passage::known(request) } {
+            // SAFETY: as above.
+            unsafe { outcome::judge_by_answer(passage) };
         }
     });
 }

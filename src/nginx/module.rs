@@ -10,12 +10,12 @@ use nginx_sys::{
     ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_http_request_t, ngx_int_t, ngx_module_t,
     ngx_uint_t,
 };
-use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
+use ngx::http::{HttpModuleConfExt, HttpModuleMainConf, NgxHttpCoreModule};
 
 use super::boundary::guarded;
 use super::conf::MainConf;
 use super::directives::{COMMANDS, add_zone};
-use super::{conf, entrance, filter, variables, wake, worker, zone};
+use super::{conf, coverage, entrance, filter, variables, wake, worker, zone};
 
 /// The gate.
 #[unsafe(no_mangle)]
@@ -220,6 +220,11 @@ unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     guarded(NGX_ERROR as ngx_int_t, || {
         // SAFETY: nginx passes the new cycle.
         let zone = unsafe { worker::zone_of(&*cycle) };
+        // SAFETY: as above.
+        let main = unsafe { (*cycle).http_main_conf_unchecked::<MainConf>(module()) };
+        // SAFETY: the module's main configuration is a MainConf.
+        let covered = main.map(|main| unsafe { main.as_ref() }.coverage.clone());
+        coverage::take_up(covered.unwrap_or_default());
         if let Some(zone) = zone {
             wake::make();
             worker::begin_cycle(&zone);

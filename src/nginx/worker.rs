@@ -17,19 +17,20 @@ use super::boundary::guarded;
 use super::conf::MainConf;
 use super::control::Waiter;
 use super::local::Local;
+use super::passage::Passage;
 use super::queue::Queue;
 use super::store::Store;
 use super::zone::Zone;
-use super::{clock, wake};
+use super::{clock, coverage, successor, wake};
 use crate::control::args::shown;
-use crate::gate::lane::{Count, Survey};
+use crate::gate::lane::Survey;
 use crate::gate::time::{Moment, micros};
 use crate::gate::totals::Totals;
 use crate::gate::{BATCH, Cause, Change, Gate, State};
 use crate::shm::{AppId, Entry, Liveness, WATCH_INTERVAL, Watch};
 
 pub use admission::{Answer, Knock};
-pub use process::{begin_cycle, exists, exit_process, init_process, zone_of};
+pub use process::{begin_cycle, exists, exit_process, init_process, started, zone_of};
 
 /// For how long a worker that shows no sign of life keeps its turn in a release.
 const LEASE: Duration = Duration::from_secs(1);
@@ -55,7 +56,13 @@ pub struct Worker {
     /// How many requests may still be let go before other clients are served, of all apps together.
     allowance: Cell<u32>,
     /// Comes when they have been.
-    breath: UnsafeCell<ngx_event_t>,
+    refill: UnsafeCell<ngx_event_t>,
+    /// How many came to be held since then.
+    arrived: Cell<u32>,
+    /// Requests in flight here that were held and released.
+    released: Cell<u32>,
+    /// Whether some were not let go, as there were no connections for them.
+    waits_for_connections: Cell<bool>,
     /// When the timer goes off.
     armed: Cell<Moment>,
     /// When an app's deadline comes, or a pace allows the next request, at the earliest.
@@ -101,6 +108,20 @@ impl Worker {
 
     pub fn count(&self, app: AppId, count: impl FnOnce(&mut Totals)) {
         self.update(app, |gate| count(&mut gate.totals));
+    }
+
+    /// A request that was held goes on to the backend.
+    pub fn count_released(&self, app: AppId, passage: &Passage) {
+        let waited = passage.waited().unwrap_or_default();
+        self.update(app, |gate| {
+            gate.totals.released += 1;
+            gate.waits.record(waited);
+        });
+    }
+
+    /// A request went through and is over, though the backend's answer is not complete.
+    pub fn abandon(&self, app: AppId) {
+        self.update(app, |gate| gate.abandon(1, clock::now()));
     }
 
     /// Looks at the zone: at the queues here, and, if something changed or fell due, at all apps.
@@ -180,8 +201,14 @@ impl Worker {
     }
 
     /// How many requests are in flight that could not be counted for their app.
-    pub fn apart(&self) -> u32 {
-        self.zone.apart(self.slot, &self.liveness(clock::now()))
+    pub fn unattributed(&self) -> u32 {
+        self.zone.unattributed(self.slot, &self.liveness(clock::now()))
+    }
+
+    /// How many processes serve requests, or may, that nobody counts: workers of a configuration that
+    /// had no gate where there is one now, and another nginx, as during a binary upgrade.
+    pub fn uncounted_processes(&self) -> usize {
+        coverage::strangers() + usize::from(successor::serves())
     }
 
     pub fn survey(&self, app: AppId) -> Survey {
@@ -221,6 +248,12 @@ impl Worker {
         unsafe { ngx_post_event(self.look.get(), &raw mut ngx_posted_next_events) };
     }
 
+    /// Looks again at that moment, if not before.
+    pub fn look_at(&self, at: Moment) {
+        self.due.set(self.due.get().min(at));
+        self.arm(clock::now());
+    }
+
     pub fn add_waiter(&self, waiter: &Waiter) {
         self.waiters.borrow_mut().push(ptr::from_ref(waiter));
         self.arm(clock::now());
@@ -238,7 +271,7 @@ impl Worker {
     }
 
     pub fn liveness(&self, now: Moment) -> Liveness {
-        Liveness { now, lease: LEASE, exists, started: process::started }
+        Liveness { now, lease: LEASE, exists, started }
     }
 
     fn update(&self, app: AppId, action: impl FnOnce(&mut Gate)) {
@@ -254,8 +287,7 @@ impl Worker {
         self.zone.lanes(app).filter(move |(_, lane)| lane.head() == ticket).map(|(slot, _)| slot)
     }
 
-    fn stopped_holding(&self, entry: &Entry) {
-        entry.lane.sub(Count::Held);
+    fn stopped_holding(&self) {
         self.holding.set(self.holding.get().saturating_sub(1));
     }
 
@@ -291,7 +323,7 @@ impl Worker {
 
     fn start(cycle: &ngx_cycle_t, main: &MainConf, zone: Zone) -> Self {
         // SAFETY: nginx's own variable, and its events may be zeroed.
-        let (slot, [timer, look, breath]) = unsafe { (ngx_process_slot, core::mem::zeroed()) };
+        let (slot, [timer, look, refill]) = unsafe { (ngx_process_slot, core::mem::zeroed()) };
         let worker = Self {
             zone,
             slot: usize::try_from(slot).unwrap_or_default(),
@@ -303,7 +335,10 @@ impl Worker {
             timer: UnsafeCell::new(timer),
             look: UnsafeCell::new(look),
             allowance: Cell::new(BATCH),
-            breath: UnsafeCell::new(breath),
+            refill: UnsafeCell::new(refill),
+            arrived: Cell::new(0),
+            released: Cell::new(0),
+            waits_for_connections: Cell::new(false),
             armed: Cell::new(Moment::NEVER),
             due: Cell::new(Moment::NEVER),
             retry: Cell::new(Moment::NEVER),
@@ -317,7 +352,7 @@ impl Worker {
         };
         let nobody = nobody();
         let handlers: [(_, unsafe extern "C" fn(*mut ngx_event_t)); 3] =
-            [(&worker.timer, on_look), (&worker.look, on_look), (&worker.breath, on_breath)];
+            [(&worker.timer, on_look), (&worker.look, on_look), (&worker.refill, on_refill)];
         for (event, handler) in handlers {
             let event = event.get();
             // SAFETY: the event has no other user yet.
@@ -363,8 +398,8 @@ unsafe extern "C" fn on_look(_: *mut ngx_event_t) {
     });
 }
 
-unsafe extern "C" fn on_breath(_: *mut ngx_event_t) {
+unsafe extern "C" fn on_refill(_: *mut ngx_event_t) {
     if let Some(worker) = Worker::here() {
-        worker.allowance.set(BATCH);
+        worker.refill();
     }
 }

@@ -6,8 +6,9 @@ use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use parking_lot::lock_api::{MutexGuard, RawMutex};
 
 use super::layout::{App, BUCKETS, CHUNK_LANES, Directory, NONE, Name};
-use super::{AppId, Entry, Zone};
-use crate::gate::lane::Lane;
+use super::{AppId, Entry, Liveness, Zone};
+use crate::gate::lane::{Count, Lane};
+use crate::gate::time::Moment;
 use crate::gate::{Gate, State};
 
 /// There is no room for another app, or for another worker's lane.
@@ -75,9 +76,9 @@ impl<'z, R: RawMutex> Locked<'z, R> {
 
     /// Counts a request that goes through the worker in `slot`, and for which its app has no lane.
     /// Under the lock: whoever pauses that app, as there is room by then, sees it.
-    pub fn pass_apart(&self, slot: usize) {
+    pub fn pass_unattributed(&self, slot: usize) {
         if let Some(worker) = self.zone.header.workers.get(slot) {
-            worker.apart.fetch_add(1, SeqCst);
+            worker.unattributed.fetch_add(1, SeqCst);
         }
     }
 
@@ -96,6 +97,28 @@ impl<'z, R: RawMutex> Locked<'z, R> {
             record.word.publish(gate.state());
         }
         Some(result)
+    }
+
+    /// Accounts for what workers leave behind in an app that have died, seen by the worker in slot
+    /// `me`: who was held there has been cut off, and the backend may be at work for who was not.
+    pub fn bury(&mut self, app: AppId, me: usize, liveness: &Liveness) {
+        let zone = self.zone;
+        for (slot, lane) in zone.lanes(app).filter(|(slot, _)| *slot != me) {
+            let worker = zone.header.workers.get(slot);
+            if !lane.is_quiet() && !worker.is_some_and(|worker| worker.lives(liveness)) {
+                self.empty(app, lane, liveness.now);
+            }
+        }
+    }
+
+    /// Empties the lane of a worker that is no more.
+    pub(super) fn empty(&mut self, app: AppId, lane: &Lane, now: Moment) {
+        let (held, in_flight) = (lane.get(Count::Held), lane.get(Count::InFlight));
+        lane.clear();
+        self.update(app, |gate| {
+            gate.totals.aborted += u64::from(held);
+            gate.abandon(in_flight, now);
+        });
     }
 
     fn record(&self, app: AppId) -> Option<&'static App> {

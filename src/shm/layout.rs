@@ -21,7 +21,7 @@ use crate::gate::{Gate, State};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"intermis");
 
 /// Changes with every change of the layout.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// As many processes as an nginx master can have (`NGX_MAX_PROCESSES`).
 pub const SLOTS: usize = 1024;
@@ -55,6 +55,10 @@ pub struct Header<R: RawMutex> {
     pub unsaved: AtomicU32,
     /// When the zone last agreed with the state file, in microseconds.
     pub agreed: AtomicU64,
+    /// How many requests were abandoned of those in [`WorkerSlot::unattributed`], and when the last
+    /// one was, in microseconds.
+    pub abandoned: AtomicU64,
+    pub last_abandoned: AtomicU64,
     /// One more than the highest slot that a worker has been in.
     pub slots: AtomicU32,
     pub directory: Mutex<R, Directory>,
@@ -86,7 +90,7 @@ pub struct WorkerSlot {
     /// How often it does so at least, in milliseconds.
     pub interval: AtomicU32,
     /// Requests in flight that there was no room for in a lane of their app.
-    pub apart: AtomicU32,
+    pub unattributed: AtomicU32,
 }
 
 #[repr(C, align(64))]

@@ -61,15 +61,24 @@ impl Process {
 /// When a process started, in ticks since the system did (the lower half of them), by what Linux
 /// says in `/proc/PID/stat`. 0 for one that has ended, and whose parent does not know that yet.
 pub fn start_of(stat: &[u8]) -> Option<u32> {
-    // The name, in brackets, can be anything.
-    let behind_name = stat.iter().rposition(|byte| *byte == b')')?;
-    let rest = core::str::from_utf8(stat.get(behind_name + 1..)?).ok()?;
-    let mut fields = rest.split_ascii_whitespace();
+    let mut fields = fields_of(stat)?;
     if matches!(fields.next()?, "Z" | "X") {
         return Some(0);
     }
     let ticks = fields.nth(18)?.parse::<u64>().ok()?;
     u32::try_from(ticks & u64::from(u32::MAX)).ok()
+}
+
+/// The parent of a process, by what Linux says in `/proc/PID/stat`.
+pub fn parent_in(stat: &[u8]) -> Option<u32> {
+    fields_of(stat)?.nth(1)?.parse().ok()
+}
+
+/// What stands behind the name, which is in brackets and can be anything.
+fn fields_of(stat: &[u8]) -> Option<impl Iterator<Item = &str>> {
+    let behind_name = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = core::str::from_utf8(stat.get(behind_name + 1..)?).ok()?;
+    Some(rest.split_ascii_whitespace())
 }
 
 /// What it takes to tell the living from the dead.

@@ -266,7 +266,7 @@ impl Ledger {
             match outcome {
                 Outcome::Good => trial.good += 1,
                 Outcome::Failed(_) => trial.failed += 1,
-                Outcome::Void => trial.void += 1,
+                Outcome::Gone | Outcome::Void => trial.void += 1,
             }
         }
     }

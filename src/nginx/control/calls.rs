@@ -11,6 +11,7 @@ use crate::control::metrics::{self, Sample};
 use crate::control::report::Report;
 use crate::gate::lane::Count;
 use crate::gate::time::{Moment, micros};
+use crate::gate::totals::Totals;
 use crate::gate::{Change, Gate, State};
 use crate::nginx::clock;
 use crate::nginx::conf::LocConf;
@@ -55,7 +56,7 @@ impl Calling<'_> {
     }
 
     pub fn status_of_all(&self) -> Answer {
-        let reports = self.known().iter().map(|(name, _)| report(self.worker, name)).collect();
+        let reports = self.sample_all().into_iter().map(|sample| sample.report).collect();
         Answer { is_list: true, ..Answer::of_reports(200, reports) }
     }
 
@@ -64,10 +65,13 @@ impl Calling<'_> {
     }
 
     pub fn metrics_of_all(&self) -> Answer {
+        self.metrics_of(&self.sample_all())
+    }
+
+    fn sample_all(&self) -> Vec<Sample> {
+        let uncounted = self.worker.uncounted_processes();
         let known = self.known();
-        let samples: Vec<_> =
-            known.iter().map(|(name, app)| sample_of(self.worker, name, *app)).collect();
-        self.metrics_of(&samples)
+        known.iter().map(|(name, app)| sample_of(self.worker, name, *app, uncounted)).collect()
     }
 
     fn metrics_of(&self, samples: &[Sample]) -> Answer {
@@ -86,7 +90,8 @@ impl Calling<'_> {
         let again = changed.change.from == State::Paused;
         let line = if again { Done::AlreadyEnabled } else { Done::Enabled };
         let Some(limit) = asked.drain else { return Ok(Reply::Now(self.done(name, line))) };
-        let drain = Awaited::Quiet { pause: changed.pause, keep: asked.keep, line };
+        let (pause, keep, settle) = (changed.pause, asked.keep, asked.settle);
+        let drain = Awaited::Quiet { pause, keep, settle, line };
         Ok(wait::begin(self, changed.app, name, drain, Some(limit)))
     }
 
@@ -206,11 +211,22 @@ pub fn report(worker: &Worker, name: &[u8]) -> Report {
 }
 
 fn sample(worker: &Worker, name: &[u8]) -> Sample {
+    let uncounted_processes = worker.uncounted_processes();
     let known = worker.zone.lock().find(name);
-    known.map_or_else(
-        || Sample::of(Report { in_flight: worker.apart(), ..unknown(name) }),
-        |app| sample_of(worker, name, app),
-    )
+    match known {
+        Some(app) => sample_of(worker, name, app, uncounted_processes),
+        None => {
+            let in_flight = worker.unattributed();
+            let (abandoned, last) = worker.zone.abandoned_unattributed();
+            Sample::of(Report {
+                in_flight,
+                uncounted_processes,
+                last_abandoned_ms: ago(last, clock::now()),
+                totals: Totals { abandoned, ..Totals::default() },
+                ..unknown(name)
+            })
+        }
+    }
 }
 
 /// An app that was never paused, and for which nothing was counted, is open.
@@ -224,11 +240,13 @@ fn unknown(name: &[u8]) -> Report {
         oldest_wait_ms: 0,
         since: None,
         resumes_at: None,
-        totals: Default::default(),
+        last_abandoned_ms: None,
+        uncounted_processes: 0,
+        totals: Totals::default(),
     }
 }
 
-fn sample_of(worker: &Worker, name: &[u8], app: AppId) -> Sample {
+fn sample_of(worker: &Worker, name: &[u8], app: AppId, uncounted_processes: usize) -> Sample {
     worker.attend(app);
     // All of one moment: nobody is held or let go meanwhile.
     let locked = worker.zone.lock();
@@ -247,7 +265,12 @@ fn sample_of(worker: &Worker, name: &[u8], app: AppId) -> Sample {
         oldest_wait_ms: micros(now.since(oldest)) / 1000,
         since: changed.then(|| clock::timestamp(gate.since)),
         resumes_at: time(gate.deadline),
-        totals: gate.totals,
+        last_abandoned_ms: ago(last_abandoned(worker, &gate), now),
+        uncounted_processes,
+        totals: Totals {
+            abandoned: gate.totals.abandoned + worker.zone.abandoned_unattributed().0,
+            ..gate.totals
+        },
         ..unknown(name)
     };
     Sample {
@@ -256,6 +279,16 @@ fn sample_of(worker: &Worker, name: &[u8], app: AppId) -> Sample {
         state_age: if changed { now.since(gate.since).as_secs_f64() } else { 0.0 },
         held_by_worker,
     }
+}
+
+/// When a request of the app, or one that may have been, was abandoned last; never if none was.
+pub fn last_abandoned(worker: &Worker, gate: &Gate) -> Moment {
+    let times = [gate.last_abandoned, worker.zone.abandoned_unattributed().1];
+    times.into_iter().filter(|at| !at.is_never()).max().unwrap_or(Moment::NEVER)
+}
+
+fn ago(moment: Moment, now: Moment) -> Option<u64> {
+    (!moment.is_never()).then(|| micros(now.since(moment)) / 1000)
 }
 
 fn held_by_worker(worker: &Worker, app: AppId) -> Vec<(usize, u32)> {

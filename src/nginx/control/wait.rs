@@ -14,7 +14,7 @@ use nginx_sys::{
 };
 
 use super::answer::{Answer, send};
-use super::calls::{Calling, Reply, SEARCH, report};
+use super::calls::{Calling, Reply, SEARCH, last_abandoned, report};
 use crate::control::Done;
 use crate::control::args::Disable;
 use crate::gate::Gate;
@@ -30,11 +30,15 @@ use crate::shm::{AppId, Entry};
 /// Longer than any wait: a canary has its verdict when the release's timeout passes, if not before.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// How often a drain looks whether processes are gone whose requests nobody counts.
+const UNCOUNTED_INTERVAL: Duration = Duration::from_millis(250);
+
 /// What a caller waits for.
 #[derive(Clone, Copy, Debug)]
 pub enum Awaited {
-    /// That nothing is in flight any more, while this pause lasts.
-    Quiet { pause: u64, keep: bool, line: Done },
+    /// That nothing is in flight any more, and that nothing was abandoned for as long as it takes to
+    /// `settle`, while this pause lasts.
+    Quiet { pause: u64, keep: bool, settle: Option<Duration>, line: Done },
     /// What becomes of this canary.
     Verdict { trial: u64 },
 }
@@ -95,21 +99,36 @@ impl Waiter {
         worker.attend(self.entry.app());
         let gate = worker.zone.lock().gate(self.entry.app()).cloned()?;
         match self.awaited {
-            Awaited::Quiet { pause, line, .. } => self.quiet(worker, &gate, pause, line),
+            Awaited::Quiet { pause, settle, line, .. } => {
+                if !gate.is_in_pause(pause) {
+                    return Some(self.overtaken(worker));
+                }
+                self.is_quiet(worker, &gate, settle).then(|| self.drained(worker, line))
+            }
             Awaited::Verdict { trial } => self.verdict(worker, &gate, trial),
         }
     }
 
-    fn quiet(&self, worker: &Worker, gate: &Gate, pause: u64, line: Done) -> Option<Answer> {
-        if !gate.is_in_pause(pause) {
-            return Some(self.overtaken(worker));
+    /// Whether nothing is known to be at work, and nobody is there of whom that is not known.
+    fn is_quiet(&self, worker: &Worker, gate: &Gate, settle: Option<Duration>) -> bool {
+        let (last, now) = (last_abandoned(worker, gate), clock::now());
+        let settled = if last.is_never() { now } else { last.plus(settle.unwrap_or_default()) };
+        let is_quiet = worker.survey(self.entry.app()).in_flight == 0;
+        if is_quiet && worker.uncounted_processes() > 0 {
+            // Nobody tells when those are gone.
+            worker.look_at(now.plus(UNCOUNTED_INTERVAL));
+            return false;
         }
-        if worker.survey(self.entry.app()).in_flight > 0 {
-            return None;
+        if settled > now {
+            worker.look_at(settled);
         }
+        is_quiet && settled <= now
+    }
+
+    fn drained(&self, worker: &Worker, line: Done) -> Answer {
         let drained = micros(clock::now().since(self.since)) / 1000;
         let answer = self.conclude(worker, 200, line.line().to_owned());
-        Some(Answer { facts: vec![("drained_ms", drained)], ..answer })
+        Answer { facts: vec![("drained_ms", drained)], ..answer }
     }
 
     /// What is answered when the caller's pause was ended by another one.
@@ -142,16 +161,25 @@ impl Waiter {
     /// What is answered when the time is up.
     fn late(&self, worker: &Worker) -> Option<Answer> {
         let Awaited::Quiet { pause, keep, .. } = self.awaited else { return None };
-        let in_flight = worker.survey(self.entry.app()).in_flight;
-        let waited = self.limit.unwrap_or_default().as_secs_f64();
+        let why = self.why_late(worker);
         if !keep && !self.resume(worker, pause)? {
             return Some(self.overtaken(worker));
         }
         let then = if keep { "The app stays paused" } else { "The pause is ended" };
-        let line = format!(
-            "The drain took too long: {in_flight} in flight for more than {waited}s. {then}."
-        );
-        Some(self.conclude(worker, 504, line))
+        Some(self.conclude(worker, 504, format!("The drain took too long: {why}. {then}.")))
+    }
+
+    fn why_late(&self, worker: &Worker) -> String {
+        let waited = self.limit.unwrap_or_default().as_secs_f64();
+        match (worker.survey(self.entry.app()).in_flight, worker.uncounted_processes()) {
+            (0, 0) => format!("requests were abandoned in the last {waited}s"),
+            (0, others) => format!(
+                "{others} other processes of nginx may serve requests that are not counted here, for \
+                 more than {waited}s, be it another nginx of a binary upgrade, or workers from before \
+                 the gate was put where it is"
+            ),
+            (in_flight, _) => format!("{in_flight} in flight for more than {waited}s"),
+        }
     }
 
     /// Ends the caller's pause; `false` if another call has done that, which it could while this one

@@ -9,7 +9,7 @@ use crate::control::args::shown;
 use crate::gate::lane::Count;
 use crate::gate::time::Moment;
 use crate::gate::totals::Totals;
-use crate::gate::{Arrival, State};
+use crate::gate::{Arrival, Gate, State};
 use crate::nginx::passage::Passage;
 use crate::nginx::queue::Queue;
 use crate::nginx::zone::ZoneLock;
@@ -23,14 +23,20 @@ const SEARCH: usize = 64;
 pub enum Knock<'r> {
     Look,
     Bypass,
-    Stay { passage: &'r Passage, max_held: u32, interval: Duration },
+    /// It was held for as long as it may be.
+    Overdue,
+    Stay {
+        passage: &'r Passage,
+        max_held: u32,
+        interval: Duration,
+    },
 }
 
 pub enum Answer {
     /// It goes through and is counted.
     Through(Entry),
     /// It goes through, counted for all apps together, as there is no room to count it for its own.
-    Apart,
+    Unattributed,
     /// It goes through uncounted: no app has so long a name, so none can be paused.
     Nameless,
     Closed,
@@ -45,6 +51,17 @@ impl Worker {
         self.zone.lock().name(app) == name
     }
 
+    /// Whether it is the app of this name, and its held requests are let go, or all of them are.
+    pub fn is_released(&self, app: AppId, name: &[u8]) -> bool {
+        matches!(self.zone.state(app), State::Releasing | State::Open) && self.is_named(app, name)
+    }
+
+    /// Whether the app of this name is open. One that is not known is.
+    pub fn is_open(&self, name: &[u8]) -> bool {
+        let app = self.zone.lock().find(name);
+        app.is_none_or(|app| self.zone.state(app) == State::Open)
+    }
+
     /// A request of the app of this name comes to its gate.
     pub fn knock(&self, name: &[u8], knock: Knock<'_>) -> Answer {
         let now = clock::now();
@@ -54,7 +71,7 @@ impl Worker {
         }
         let mut locked = self.zone.lock();
         let Ok(app) = locked.find_or_create(name, SEARCH) else {
-            return self.go_apart(locked, name, now);
+            return self.go_unattributed(locked, name, now);
         };
         let state = self.zone.state(app);
         let Ok(entry) = locked.entry(app, self.slot, SEARCH) else {
@@ -64,9 +81,14 @@ impl Worker {
         let arrival = match knock {
             _ if state == State::Open => Arrival::Pass,
             Knock::Look => return Answer::Closed,
+            Knock::Overdue => Arrival::Pass,
             Knock::Bypass => {
                 locked.update(app, |gate| gate.totals.bypassed += 1);
                 Arrival::Pass
+            }
+            Knock::Stay { passage, .. } if passage.comes_back_to(&entry) => {
+                let come_back = |gate: &mut Gate| gate.come_back(passage.ticket());
+                locked.update(app, come_back).unwrap_or(Arrival::Pass)
             }
             Knock::Stay { max_held, .. } => {
                 let max_held = if short { 1 } else { max_held };
@@ -86,7 +108,6 @@ impl Worker {
                 }
                 passage.hold(entry, ticket, now);
                 place.get_or_init(|| Queue::new(app, entry.lane)).push(passage, entry.lane);
-                entry.lane.add(Count::Held);
                 drop(locked);
                 self.began_to_hold(app, interval, now);
                 Answer::Held
@@ -112,6 +133,7 @@ impl Worker {
         match knock {
             _ if self.zone.state(app) == State::Open => {}
             Knock::Look => return Answer::Closed,
+            Knock::Overdue => {}
             Knock::Bypass => {
                 locked.update(app, |gate| gate.totals.bypassed += 1);
             }
@@ -120,12 +142,12 @@ impl Worker {
                 return Answer::Full;
             }
         }
-        self.go_apart(locked, name, now)
+        self.go_unattributed(locked, name, now)
     }
 
     /// A request goes through that its app has no room to count.
-    fn go_apart(&self, locked: Locked<'_, ZoneLock>, name: &[u8], now: Moment) -> Answer {
-        locked.pass_apart(self.slot);
+    fn go_unattributed(&self, locked: Locked<'_, ZoneLock>, name: &[u8], now: Moment) -> Answer {
+        locked.pass_unattributed(self.slot);
         drop(locked);
         self.warn(now, || {
             format!(
@@ -134,12 +156,12 @@ impl Worker {
                 shown(name)
             )
         });
-        Answer::Apart
+        Answer::Unattributed
     }
 
     /// Whether one more request cannot be held, for want of connections.
     pub fn needs_connections(&self) -> bool {
-        connections::are_short(self.holding.get())
+        connections::are_short()
     }
 
     /// As [`Self::needs_connections`]; says so once in a second.
@@ -148,8 +170,8 @@ impl Worker {
         if short {
             self.warn(now, || {
                 format!(
-                    "requests are rejected, as {} are held and each needs one more connection when \
-                     it is released: raise worker_connections (or worker_rlimit_nofile)",
+                    "requests are rejected, as {} are held and what is left of the connections is \
+                     kept for their release: raise worker_connections (or worker_rlimit_nofile)",
                     self.holding.get()
                 )
             });
@@ -171,8 +193,8 @@ impl Worker {
         let Some(entry) = passage.entry() else { return };
         let Some(queue) = self.queue(entry.app()) else { return };
         let was_first = queue.first_ticket() == passage.ticket();
-        queue.remove(passage);
-        self.stopped_holding(&entry);
+        passage.link.remove();
+        self.stopped_holding();
         let waited = passage.waited().unwrap_or_default();
         self.update(entry.app(), |gate| {
             count(&mut gate.totals);
@@ -187,6 +209,7 @@ impl Worker {
     }
 
     fn began_to_hold(&self, app: AppId, interval: Duration, now: Moment) {
+        self.arrived.set(self.arrived.get().saturating_add(1));
         let before = self.holding.replace(self.holding.get() + 1);
         if before == 0 {
             self.interval.set(interval);

@@ -153,6 +153,6 @@ pub fn exists(pid: u32) -> bool {
 }
 
 /// When the process with this id started, if the system tells.
-pub(super) fn started(pid: u32) -> Option<u32> {
+pub fn started(pid: u32) -> Option<u32> {
     start_of(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }

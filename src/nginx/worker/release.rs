@@ -1,21 +1,31 @@
 //! Letting requests go: when it is this worker's turn, and who is told when it is another's.
 
-use nginx_sys::{ngx_post_event, ngx_posted_events, ngx_posted_next_events};
+use nginx_sys::{ngx_post_event, ngx_posted_next_events};
 
 use super::Worker;
 use crate::gate::lane::{Count, NO_TICKET, Survey};
 use crate::gate::time::Moment;
 use crate::gate::trial::Outcome;
 use crate::gate::{BATCH, Gate, State, Turn};
-use crate::nginx::passage::{Ending, Passage};
+use crate::nginx::passage::Ending;
 use crate::nginx::queue::Queue;
 use crate::nginx::zone::ZoneLock;
-use crate::nginx::{clock, hold, wake};
+use crate::nginx::{clock, connections, wake};
 use crate::shm::{AppId, Locked};
 
 impl Worker {
-    pub fn trial_ended(&self, app: AppId, trial: u64, outcome: Outcome) {
-        self.update(app, |gate| gate.trial_ended(trial, outcome));
+    /// A request of a canary is over; whether its answer had begun, and was good.
+    pub fn trial_ended(&self, app: AppId, trial: u64, outcome: Outcome, answers: bool) {
+        self.update(app, |gate| {
+            if answers {
+                gate.trial_answers(trial, false);
+            }
+            gate.trial_ended(trial, outcome);
+        });
+    }
+
+    pub fn trial_answers(&self, app: AppId, trial: u64) {
+        self.update(app, |gate| gate.trial_answers(trial, true));
     }
 
     /// A request that had gone through is over: others may wait for that.
@@ -60,7 +70,9 @@ impl Worker {
         }
         let mut locked = self.zone.lock();
         let now = clock::now();
-        let survey = self.zone.survey(app, self.slot, &self.liveness(now));
+        let liveness = self.liveness(now);
+        locked.bury(app, self.slot, &liveness);
+        let survey = self.zone.survey(app, self.slot, &liveness);
         let change = locked.update(app, |gate| gate.settle(now, &survey)).flatten();
         if change.is_some() {
             // Under the lock: whoever takes up the state file must not undo it.
@@ -68,15 +80,17 @@ impl Worker {
         }
         let name = change.map(|_| locked.name(app).to_vec()).unwrap_or_default();
         let queue = queue.filter(|queue| !queue.is_empty());
-        let batch = queue.map(|queue| self.take_turn(&mut locked, queue, now, &survey));
+        let count = queue.map_or(0, |queue| self.take_turn(&mut locked, queue, now, &survey));
         drop(locked);
         if let Some(change) = change {
             self.log(&name, &change, survey.held, change.cause.name());
             self.notify();
             self.save_soon(now);
         }
-        if let (Some(queue), Some(batch)) = (queue, batch) {
-            self.send_off(queue, &batch);
+        if let Some(queue) = queue {
+            if count > 0 {
+                queue.post_batch();
+            }
             self.arm(now);
         }
     }
@@ -93,50 +107,83 @@ impl Worker {
 
     /// Takes some of what may be let go in this turn of the event loop.
     fn spend(&self, count: u32) {
-        let left = self.allowance.get();
-        if left == BATCH && count > 0 {
-            // SAFETY: the event is initialised and stays where it is.
-            unsafe { ngx_post_event(self.breath.get(), &raw mut ngx_posted_next_events) };
+        self.allowance.set(self.allowance.get().saturating_sub(count));
+        // SAFETY: the event is initialised and stays where it is.
+        unsafe {
+            if count > 0 && (*self.refill.get()).posted() == 0 {
+                self.arrived.set(0);
+                ngx_post_event(self.refill.get(), &raw mut ngx_posted_next_events);
+            }
         }
-        self.allowance.set(left.saturating_sub(count));
     }
 
-    /// Takes out of a queue what may go now.
-    fn take_turn<'q>(
+    /// The event loop turns. As many may go as came meanwhile, and some more: so a queue gets shorter,
+    /// however many come, and others wait for it no longer than they would if all of these had found
+    /// an open gate.
+    pub(super) fn refill(&self) {
+        self.allowance.set(BATCH.saturating_add(self.arrived.take()));
+    }
+
+    /// How many may go for which there are connections. If none of those is on its way whose end would
+    /// make room, one goes at the expense of the reserve.
+    fn room(&self) -> u32 {
+        let free = connections::free_for_release();
+        let least = u32::from(self.released.get() == 0);
+        u32::try_from(free).unwrap_or(u32::MAX).max(least)
+    }
+
+    /// One that was released is over. Connections may be free for the next: those that it used are,
+    /// when the events that are posted have run.
+    pub fn released_ended(&self) {
+        self.released.set(self.released.get().saturating_sub(1));
+        if self.waits_for_connections.replace(false) {
+            self.look_soon();
+        }
+    }
+
+    /// Takes out of a queue what may go now; how many that are.
+    fn take_turn(
         &self,
         locked: &mut Locked<'_, ZoneLock>,
-        queue: &'q Queue,
+        queue: &Queue,
         now: Moment,
         survey: &Survey,
-    ) -> Batch<'q> {
-        let mut batch = Batch::default();
+    ) -> u32 {
         let (own, leaving) = (queue.first_ticket(), self.leaving.get());
         let turn = locked.gate(queue.app).map(|gate| gate.turn(now, own, leaving, survey));
-        let refused = turn == Some(Turn::Refuse);
         let allowance = self.allowance.get();
-        match turn {
-            Some(Turn::Go { below, limit }) => batch.fill(queue, below, limit.min(allowance)),
-            Some(Turn::Refuse) => batch.fill(queue, NO_TICKET, allowance),
-            Some(Turn::Wait(at)) => self.due.set(self.due.get().min(at)),
-            None => {}
+        let (below, wanted, refused) = match turn {
+            Some(Turn::Go { below, limit }) => (below, limit.min(allowance), false),
+            Some(Turn::Refuse) => (NO_TICKET, allowance, true),
+            Some(Turn::Wait(at)) => {
+                self.due.set(self.due.get().min(at));
+                return 0;
+            }
+            None => return 0,
+        };
+        let limit = if refused { wanted } else { wanted.min(self.room()) };
+        let mut count = 0;
+        while count < limit && queue.first_ticket() < below {
+            queue.let_first_go();
+            count += 1;
         }
-        self.spend(batch.count);
+        self.waits_for_connections.set(count == limit && limit < wanted);
+        self.spend(count);
         locked.update(queue.app, |gate| {
-            let trial = if !refused && gate.take(now, batch.count) { gate.trials } else { 0 };
-            for passage in batch.members() {
-                if let Some(entry) = passage.entry() {
-                    self.stopped_holding(&entry);
-                }
-                gate.waits.record(now.since(passage.since()));
+            let trial = if !refused && gate.take(now, count) { gate.trials } else { 0 };
+            for passage in queue.batch() {
+                self.stopped_holding();
                 if refused {
+                    gate.waits.record(now.since(passage.since()));
                     gate.totals.rejected += 1;
-                    passage.refuse(503, Ending::Maintenance, now);
+                    passage.refuse_in_turn(503, Ending::Maintenance, now);
                 } else {
-                    passage.let_go(Ending::Released, trial, now);
+                    self.released.set(self.released.get() + 1);
+                    passage.let_go(trial, now);
                 }
             }
         });
-        batch
+        count
     }
 
     /// The requests of a batch are on their way: it is the turn of whoever is first now.
@@ -163,50 +210,5 @@ impl Worker {
         if closed && survey.first_elsewhere < own {
             wake::ring(self.slots_at(app, survey.first_elsewhere));
         }
-    }
-
-    /// Sends requests on their way, and the end of the batch behind them.
-    fn send_off(&self, queue: &Queue, batch: &Batch<'_>) {
-        if batch.count == 0 {
-            return;
-        }
-        // SAFETY: the requests of a batch live until their events run.
-        let detour = batch.members().any(|passage| unsafe { hold::gets_body_later(passage) });
-        for passage in batch.members() {
-            passage.detour.set(detour);
-            // SAFETY: a held request has a connection, whose write event runs the request.
-            unsafe {
-                let write = (*(*passage.request()).connection).write;
-                ngx_post_event(write, &raw mut ngx_posted_events);
-            }
-        }
-        queue.post_end_of_batch(detour);
-    }
-}
-
-/// Requests that go together.
-struct Batch<'q> {
-    members: [Option<&'q Passage>; BATCH as usize],
-    count: u32,
-}
-
-impl Default for Batch<'_> {
-    fn default() -> Self {
-        Self { members: [None; BATCH as usize], count: 0 }
-    }
-}
-
-impl<'q> Batch<'q> {
-    fn fill(&mut self, queue: &'q Queue, below: u64, limit: u32) {
-        for place in self.members.iter_mut().take(limit as usize) {
-            let Some(first) = queue.first().filter(|first| first.ticket() < below) else { return };
-            queue.remove(first);
-            *place = Some(first);
-            self.count += 1;
-        }
-    }
-
-    fn members(&self) -> impl Iterator<Item = &'q Passage> {
-        self.members.iter().map_while(|member| *member)
     }
 }

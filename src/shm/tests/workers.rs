@@ -137,22 +137,22 @@ fn the_start_of_a_process_is_read() {
 }
 
 #[test]
-fn what_is_counted_apart_is_in_flight_for_all_apps() {
+fn what_is_unattributed_is_in_flight_for_all_apps() {
     let zone = zone(2);
     let apps = ["shop", "blog"].map(|name| entry(&zone, name).app());
     let seen_by = |me| apps.map(|app| zone.survey(app, me, &liveness(NOW)).in_flight);
     for (slot, pid) in [(0, 100), (1, 101), (900, 102)] {
         zone.enter(slot, process(pid), NOW);
-        zone.lock().pass_apart(slot);
+        zone.lock().pass_unattributed(slot);
     }
     assert_eq!(seen_by(0), [2, 2], "one of the three is dead");
     assert_eq!(seen_by(1), [3, 3], "who asks is there");
-    zone.leave_apart(900);
+    zone.leave_unattributed(900);
     assert_eq!(seen_by(0), [1, 1]);
     zone.enter(0, process(104), NOW);
     assert_eq!(seen_by(0), [0, 0], "a predecessor's are over");
-    zone.lock().pass_apart(SLOTS);
-    zone.leave_apart(SLOTS);
+    zone.lock().pass_unattributed(SLOTS);
+    zone.leave_unattributed(SLOTS);
 }
 
 #[test]

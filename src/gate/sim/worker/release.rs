@@ -101,7 +101,7 @@ impl Worker {
         let gate = locked.gate(queue.app).expect("the app is there");
         let turn = gate.turn(now, own, self.leaving.get(), survey);
         let batch = match turn {
-            Turn::Go { below, limit } => queue.take(below, limit),
+            Turn::Go { below, limit } => queue.take(below, limit.min(BATCH)),
             Turn::Refuse => queue.take(NO_TICKET, BATCH),
             Turn::Wait(at) => {
                 self.due.set(self.due.get().min(at));
