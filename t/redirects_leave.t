@@ -1,8 +1,8 @@
 #!/usr/bin/env perl
 
 # A client leaves while its request is held by an app that a redirect has led it to, from behind the
-# gate of another one: it leaves the queue and the counts of both, by whatever way it came there, and
-# whatever happened to it before.
+# gate of another one: it leaves the queue and the counts of both, by whatever way it came there,
+# and whatever happened to it before.
 
 use strict;
 use warnings;

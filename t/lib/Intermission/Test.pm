@@ -51,6 +51,7 @@ use Intermission::Test::HTTP2;
 use Intermission::Test::Origin;
 use Intermission::Test::Ports qw(take_port);
 use Intermission::Test::Server;
+use Intermission::Test::StrictOrigin;
 use Intermission::Test::Wait qw(wait_for TIME_LIMIT);
 
 our @EXPORT = qw(seconds wait_for);
@@ -220,6 +221,12 @@ sub origin {
     my ($self, %answers) = @_;
     return $self->{origin} //= Intermission::Test::Origin->new(
         port => $self->port('ORIGIN'), answers => \%answers);
+}
+
+# One that notes every byte that does not belong where it comes, instead.
+sub strict_origin {
+    my ($self) = @_;
+    return $self->{origin} //= Intermission::Test::StrictOrigin->new(port => $self->port('ORIGIN'));
 }
 
 # Clients

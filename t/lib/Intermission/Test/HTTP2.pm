@@ -83,6 +83,16 @@ sub post {
     return $self->request('POST', $uri, %with, body => $body);
 }
 
+# Sends the rest of a body that was left unfinished, and its end unless there is `more`.
+sub send_rest {
+    my ($self, $stream, $rest, %with) = @_;
+    my $state = $self->{streams}{$stream};
+    $state->{unsent} .= $rest;
+    $state->{more} = $with{more};
+    return $self->send_body($stream) if length $state->{unsent} || $with{more};
+    return $self->{client}->send(frame(DATA, END_STREAM, $stream, ''));
+}
+
 # Waits for the end of a stream. The status is 0 if the stream was reset or the connection ended.
 sub response {
     my ($self, $stream) = @_;
