@@ -24,7 +24,7 @@ our @EXPORT = qw(ATTACK locations ways places bodies streams refuse);
 use constant ATTACK => join '', map {"GET $_ HTTP/1.1\r\nHost: localhost\r\n\r\n"}
     '/smuggled', '/intermission/disable?app=other';
 
-# What is done before they come, and after; how many are refused a total tells, or nothing held does.
+# What is done before they come, and after; a total tells how many are refused, or nothing held does.
 my %WAYS = (
     'maintenance-later' => {
         before => sub { $_[0]->enable },
