@@ -1,8 +1,8 @@
 #!/usr/bin/env perl
 
 # A release with a request whose body does not come: that one keeps nobody waiting, takes no place
-# and is no canary. When its body has come it goes on. If its app is paused by then it is held again,
-# in the place that it had.
+# and is no canary. When its body has come it goes on; if its app is paused by then it is held
+# again, in the place that it had.
 
 use strict;
 use warnings;
