@@ -86,7 +86,8 @@ sub last_lines {
     return join '', @lines;
 }
 
-# new(workers => 1, connections => 1024, daemon => 0, main => 'directives outside of http')
+# new(workers => 1, connections => 1024, daemon => 0, main => 'directives outside of http',
+#     events => 'directives of its events block')
 sub new {
     my ($class, %self) = @_;
     my $folder = tempdir('intermission-XXXXXX', TMPDIR => 1, CLEANUP => !$ENV{INTERMISSION_KEEP});
@@ -97,6 +98,7 @@ sub new {
         workers => 1,
         connections => 1024,
         main => '',
+        events => '',
         %self,
         folder => $folder,
         expected => [],
@@ -160,7 +162,7 @@ pid $folder/nginx.pid;
 error_log $folder/error.log ${\ ($self->{log_level} // 'notice')};
 worker_processes $self->{workers};
 $self->{main}
-events { worker_connections $self->{connections}; }
+events { worker_connections $self->{connections}; $self->{events} }
 http {
     $temp
     log_format test '\$status \$request_method \$request_uri';
