@@ -174,7 +174,8 @@ sub read_frame {
     my $state = $self->{streams}{$stream} or return 1;
     if ($type == HEADERS && !$state->{status}) { $state->{status} = status_in($payload) }
     if ($type == DATA) { $self->on_data($stream, $flags, $payload) }
-    if ($type == RST_STREAM) { @$state{qw(status over)} = (0, 1) }
+    # Behind a whole answer it says no more than that the rest of the body is not wanted.
+    if ($type == RST_STREAM && !$state->{over}) { @$state{qw(status over)} = (0, 1) }
     if (($type == HEADERS || $type == DATA) && $flags & END_STREAM) { $state->{over} = 1 }
     return 1;
 }
