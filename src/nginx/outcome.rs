@@ -73,17 +73,17 @@ pub unsafe fn judge_by_answer(passage: &Passage) {
     let request = passage.request();
     // SAFETY: the caller's promise; an upstream with a cleanup is not through yet.
     unsafe {
+        let is_good = (*request).headers_out.status < 500;
         let upstream = (*request).upstream.as_mut().filter(|upstream| !upstream.cleanup.is_null());
-        let Some(upstream) = upstream else {
+        let Some(upstream) = upstream.filter(|_| is_good) else {
             passage.judge(of(request));
             return;
         };
         if passage.answered.get().is_some() {
             return;
         }
-        let is_good = (*request).headers_out.status < 500;
-        if let (true, Some(worker), Some(entry), Some(trial)) =
-            (is_good, Worker::here(), passage.entry(), passage.trial())
+        if let (Some(worker), Some(entry), Some(trial)) =
+            (Worker::here(), passage.entry(), passage.trial())
         {
             passage.answered.set(upstream.finalize_request);
             upstream.finalize_request = Some(finalize);

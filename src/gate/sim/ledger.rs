@@ -135,9 +135,10 @@ impl Ledger {
 
     /// A worker takes its turn.
     pub fn take(&mut self, take: &Take<'_>) {
-        let account = &self.accounts[take.app];
+        let account = &mut self.accounts[take.app];
+        account.let_latecomers_mingle(take.now);
         if !take.leaving {
-            let releasing = account.state == State::Releasing;
+            let releasing = account.state == State::Releasing || account.mingling.is_some();
             assert!(releasing, "held requests go though the app is {:?}", account.state);
         }
         for id in take.ids {
@@ -304,7 +305,11 @@ impl Ledger {
 
     /// Whether requests of an app wait for their turn, or are on their way out of the queue.
     pub fn somebody_waits(&self, app: usize) -> bool {
-        self.of(app).any(|record| matches!(record.place, Place::Held | Place::LetGo))
+        self.waiting(app).next().is_some()
+    }
+
+    fn waiting(&self, app: usize) -> impl Iterator<Item = &Record> {
+        self.of(app).filter(|record| matches!(record.place, Place::Held | Place::LetGo))
     }
 
     /// Whether requests that these workers hold are to be released, and are not.

@@ -192,10 +192,14 @@ impl Worker {
             self.advance(queue.app);
             return;
         }
-        let survey = self.survey(queue.app);
-        if survey.first_elsewhere < queue.first_ticket() {
+        let (survey, own) = (self.survey(queue.app), queue.first_ticket());
+        if survey.first_elsewhere < own {
             wake::ring(self.slots_at(queue.app, survey.first_elsewhere));
-        } else {
+        }
+        let now = clock::now();
+        let turn = |gate: &Gate| gate.turn(now, own, self.leaving.get(), &survey);
+        let turn = self.zone.lock().gate(queue.app).map(turn);
+        if survey.first_elsewhere > own || matches!(turn, Some(Turn::Go { .. })) {
             queue.post_next();
         }
     }
