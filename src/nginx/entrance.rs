@@ -264,7 +264,7 @@ unsafe fn take(
                 worker.remember(name, entry);
             }
             if passage.comes_back() && passage.let_go_as() == Ending::Released {
-                worker.count_released(entry.app(), passage);
+                worker.count_end(entry.app(), passage, |totals| totals.released += 1);
             }
             passage.go_through(Some(entry), Flight::Plain, ending);
             DECLINED
@@ -282,6 +282,10 @@ unsafe fn take(
         // SAFETY: the caller's promise.
         Answer::Full => unsafe { refuse(worker, passage, conf, Ending::Rejected) },
         Answer::Maintenance(entry) => {
+            if passage.comes_back() {
+                // The gate has counted it as rejected.
+                worker.count_end(entry.app(), passage, |_| {});
+            }
             passage.meet(entry);
             // SAFETY: the caller's promise.
             unsafe { refuse(worker, passage, conf, Ending::Maintenance) }

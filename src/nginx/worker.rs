@@ -106,15 +106,11 @@ impl Worker {
         (seconds > 0).then_some(seconds)
     }
 
-    pub fn count(&self, app: AppId, count: impl FnOnce(&mut Totals)) {
-        self.update(app, |gate| count(&mut gate.totals));
-    }
-
-    /// A request that was held goes on to the backend.
-    pub fn count_released(&self, app: AppId, passage: &Passage) {
+    /// A request that was held, and let go, has come to its end at the gate.
+    pub fn count_end(&self, app: AppId, passage: &Passage, count: impl FnOnce(&mut Totals)) {
         let waited = passage.waited().unwrap_or_default();
         self.update(app, |gate| {
-            gate.totals.released += 1;
+            count(&mut gate.totals);
             gate.waits.record(waited);
         });
     }
