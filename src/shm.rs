@@ -74,6 +74,11 @@ impl Entry {
         core::ptr::eq(self.record, other.record) && self.generation == other.generation
     }
 
+    /// Whether the record is still the app's.
+    pub fn is_current(&self) -> bool {
+        self.record.word.generation() == self.generation
+    }
+
     /// Whether the app is open, seen without the lock.
     #[inline]
     pub fn is_open(&self) -> bool {

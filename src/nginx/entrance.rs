@@ -263,8 +263,8 @@ unsafe fn take(
             if let Some(AppName::Fixed(name)) = conf.app.or(Some(AppName::Fixed(0))) {
                 worker.remember(name, entry);
             }
-            if passage.comes_back() && passage.let_go_as() == Ending::Released {
-                worker.count_end(entry.app(), passage, |totals| totals.released += 1);
+            if passage.comes_back_to(&entry) && passage.let_go_as() == Ending::Released {
+                worker.count_end(&entry, passage, |totals| totals.released += 1);
             }
             passage.go_through(Some(entry), Flight::Plain, ending);
             DECLINED
@@ -282,9 +282,9 @@ unsafe fn take(
         // SAFETY: the caller's promise.
         Answer::Full => unsafe { refuse(worker, passage, conf, Ending::Rejected) },
         Answer::Maintenance(entry) => {
-            if passage.comes_back() {
+            if passage.comes_back_to(&entry) {
                 // The gate has counted it as rejected.
-                worker.count_end(entry.app(), passage, |_| {});
+                worker.count_end(&entry, passage, |_| {});
             }
             passage.meet(entry);
             // SAFETY: the caller's promise.

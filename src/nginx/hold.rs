@@ -253,7 +253,7 @@ unsafe fn go(passage: &Passage) {
             return;
         }
         if let (Some(worker), Some(entry)) = (Worker::here(), passage.entry()) {
-            worker.count_end(entry.app(), passage, |totals| totals.released += 1);
+            worker.count_end(&entry, passage, |totals| totals.released += 1);
         }
         passage.set_through();
         passage.debug("goes on");

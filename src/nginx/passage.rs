@@ -477,7 +477,7 @@ impl Passage {
             self.withdraw(worker, Ending::Aborted, |totals| totals.aborted += 1);
         } else if let Some(entry) = self.entry.get() {
             if self.ending.replace(Ending::Aborted) == Ending::Released {
-                worker.count_end(entry.app(), self, |totals| totals.aborted += 1);
+                worker.count_end(&entry, self, |totals| totals.aborted += 1);
             }
         }
         self.link.remove();

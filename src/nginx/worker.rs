@@ -106,13 +106,17 @@ impl Worker {
         (seconds > 0).then_some(seconds)
     }
 
-    /// A request that was held, and let go, has come to its end at the gate.
-    pub fn count_end(&self, app: AppId, passage: &Passage, count: impl FnOnce(&mut Totals)) {
+    /// A request that was held, and let go, has come to its end at the gate. While its body was awaited
+    /// it was counted nowhere, so that its app may have been forgotten meanwhile.
+    pub fn count_end(&self, entry: &Entry, passage: &Passage, count: impl FnOnce(&mut Totals)) {
         let waited = passage.waited().unwrap_or_default();
-        self.update(app, |gate| {
-            count(&mut gate.totals);
-            gate.waits.record(waited);
-        });
+        let mut locked = self.zone.lock();
+        if entry.is_current() {
+            locked.update(entry.app(), |gate| {
+                count(&mut gate.totals);
+                gate.waits.record(waited);
+            });
+        }
     }
 
     /// A request went through and is over, though the backend's answer is not complete.
