@@ -24,6 +24,7 @@ WORKDIR /intermission
 COPY scripts/build scripts/build
 COPY scripts/lib scripts/lib
 COPY Cargo.toml Cargo.lock build.rs ./
+COPY crates crates
 COPY src src
 RUN ./scripts/build
 

@@ -1,4 +1,5 @@
-//! Binds the constants of nginx that the crate `nginx-sys` leaves out, and passes its findings on.
+//! Binds the constants of nginx that the crate `nginx-sys` leaves out, passes its findings on, and stops where its bindings
+//! are not what C has.
 
 use std::env;
 use std::path::PathBuf;
@@ -9,7 +10,22 @@ fn main() {
     println!("cargo:rerun-if-changed={HEADER}");
     println!("cargo:rerun-if-changed=build.rs");
     features();
+    layout();
     constants();
+}
+
+/// A field that is read at the wrong place gives no error, but another field's value.
+fn layout() {
+    let wrong = intermission_layout::wrong();
+    for field in &wrong {
+        println!("cargo::error=nginx-sys has {field}");
+    }
+    if !wrong.is_empty() {
+        println!(
+            "cargo::error=the bindings made from these headers of nginx are wrong, and a module built with them would read \
+             and write the wrong fields. See docs/nginx-sys-bitfields.md."
+        );
+    }
 }
 
 /// `cfg(ngx_feature = "...")` says how nginx is configured.
