@@ -4,10 +4,12 @@
 use std::error::Error as _;
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::socket::{self as net, AddressFamily, SockFlag, SockType, UnixAddr};
 use nix::unistd::{AccessFlags, access};
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -150,10 +152,22 @@ impl<In: Transport> Connector<In> for SocketConnector {
         let Some(socket) = &self.socket else { return Ok(chained.map(Either::A)) };
         let (input, output) =
             (details.config.input_buffer_size(), details.config.output_buffer_size());
-        let stream = UnixStream::connect(socket)?;
+        let stream = through(socket, details.timeout)?;
         let buffers = LazyBuffers::new(input, output);
         Ok(Some(Either::B(SocketTransport { stream, buffers })))
     }
+}
+
+/// Connects in time: where nobody takes connections in, one more waits until there is room for it.
+fn through(socket: &Path, timeout: NextTimeout) -> Result<UnixStream, Error> {
+    let address = UnixAddr::new(socket).map_err(io::Error::from)?;
+    let stream = UnixStream::from(
+        net::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+            .map_err(io::Error::from)?,
+    );
+    stream.set_write_timeout(time_left(timeout))?;
+    net::connect(stream.as_raw_fd(), &address).map_err(|error| in_time(error.into(), timeout))?;
+    Ok(stream)
 }
 
 #[derive(Debug)]
