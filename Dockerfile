@@ -1,4 +1,4 @@
-# nginx with the module, from Debian's packages.
+# nginx with the module and the command, from Debian's packages.
 #
 #     docker build -t intermission .
 #     docker network create app
@@ -6,6 +6,8 @@
 #     docker run -d --network app -p 80:80 -p 127.0.0.1:8081:8081 intermission
 #
 #     curl http://127.0.0.1:8081/intermission/status
+#
+# For the command, see `docker exec CONTAINER intermission --help`.
 #
 # Its configuration is nginx-conf/docker.conf, where the addresses are explained; mount another one over
 # /etc/nginx/nginx.conf.
@@ -26,10 +28,12 @@ COPY scripts/lib scripts/lib
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY crates crates
 COPY src src
+COPY cli cli
 RUN ./scripts/build
 
 FROM nginx
 COPY --from=build /intermission/target/modules/ngx_http_intermission_module.so /usr/lib/nginx/modules/
+COPY --from=build /intermission/target/bin/intermission /usr/local/bin/
 COPY nginx-conf/docker.conf /etc/nginx/nginx.conf
 RUN nginx -t
 EXPOSE 80 8081

@@ -1,6 +1,6 @@
 #!/usr/bin/env perl
 
-# The manual page is what the help texts of the command make it, and bash completes what they name.
+# The manual page and the completion are what the definitions of the command make them.
 
 use strict;
 use warnings;
@@ -11,22 +11,26 @@ use Test::More;
 
 use lib "$Bin/lib";
 use Intermission::Test;
+use Intermission::Test::Command;
 
 my $root = abs_path("$Bin/..");
+my ($program) = Intermission::Test::Command::program();
+my @commands = qw(run status enable disable maintenance watch);
 
 sub has { return scalar grep {-x} map {"$_/$_[0]"} split /:/, $ENV{PATH} }
 
 # The page.
 my $page = Intermission::Test::Server::slurp("$root/docs/intermission.1");
-is `$root/scripts/lib/manpage`, $page,
-    'docs/intermission.1 is up to date (scripts/lib/manpage >docs/intermission.1)';
+is `$program manual`, $page,
+    'docs/intermission.1 is up to date (target/bin/intermission manual >docs/intermission.1)';
 
-for my $command (qw(run status enable disable maintenance watch)) {
-    my $help = `$root/scripts/intermission $command --help`;
-    my ($section) = $page =~ /^\.SH INTERMISSION \U$command\E\n(.*?)(?=^\.SH |\z)/ms;
-    my @options = $help =~ /^  (--[a-z-]+)/mg;
-    is_deeply [ map {s/\\//gr} $section =~ /^\.B (\\-\\-[a-z\\-]+)/mg ], \@options,
-        "$command: the page has its options";
+for my $command (@commands) {
+    my $help = `$program $command --help`;
+    my ($section) = $page =~ /^\.SH "INTERMISSION \U$command\E"\n(.*?)(?=^\.SH |\z)/ms;
+    my @options = grep { $_ ne '--help' } $help =~ /^ +(?:-h, )?(--[a-z-]+)/mg;
+    cmp_ok scalar @options, '>', 2, "$command: the help has options";
+    is_deeply [ map {s/\\//gr} $section =~ /^\\fB(\\-\\-(?:[a-z]|\\-)+)/mg ], \@options,
+        'and the page has them';
 }
 
 SKIP: {
@@ -38,37 +42,44 @@ SKIP: {
 }
 
 # Completion.
+for my $shell (qw(bash zsh fish)) {
+    my $script = `$program completion $shell`;
+    like $script, qr/\Q$_\E/, "$shell: it knows $_" for @commands, 'drain', 'canary';
+    SKIP: {
+        skip "there is no $shell", 1 if !has($shell);
+        open my $check, '|-', "$shell -n 2>&1" or die "$shell: $!";
+        print {$check} $script;
+        ok close $check, 'and the shell can read it';
+    }
+}
+
 SKIP: {
     skip 'there is no bash', 1 if !has('bash');
 
     my $complete = sub {
         my ($line) = @_;
-        local $ENV{COMP_LINE} = $line;
-        my $words = `PATH=$root/scripts:\$PATH bash -c '
-            . $root/scripts/intermission.bash
-            COMP_POINT=\${#COMP_LINE} COMP_WORDS=(intermission)
-            _intermission
+        my @words = split / /, $line, -1;
+        my $previous = @words > 1 ? $words[-2] : '';
+        local @ENV{qw(WORDS CURRENT PREVIOUS PROGRAM)} = ("@words", $words[-1], $previous, $program);
+        my $words = `bash -c '
+            eval "\$("\$PROGRAM" completion bash)"
+            IFS=" " read -ra COMP_WORDS <<<"\$WORDS"
+            [[ -n \$CURRENT ]] || COMP_WORDS+=("")
+            COMP_CWORD=\$((\${#COMP_WORDS[@]} - 1))
+            _intermission intermission "\$CURRENT" "\$PREVIOUS"
             printf "%s\\n" "\${COMPREPLY[\@]}"' 2>&1`;
         my %words = map { $_ => 1 } split ' ', $words;
         return join ' ', sort keys %words;
     };
     my %completed = (
-        '' => '--help disable enable maintenance run status watch',
         'e' => 'enable',
         'help w' => 'watch',
-        'enable --' => '--app --drain --for --help --json --keep --url',
+        'enable --' => '--app --drain --for --help --json --keep --settle --url',
         'enable --url http://127.0.0.1/_intermission --d' => '--drain',
         'enable --url=unix:/run/nginx.sock --k' => '--keep',
         'enable --json --u' => '--url',
-        'enable --url ' => '',
-        'enable --app --k' => '',
         'run --url x --c' => '--canary --concurrency',
-        'run --url x -- printe' => 'printenv',
-        'run --url x printe' => 'printenv',
-        'run --url x -- printenv --' => '',
-        'run --url x printenv HO' => '',
-        'status ' => '',
-        'nothing --' => '--help',
+        'completion z' => 'zsh',
     );
     for my $typed (sort keys %completed) {
         is $complete->("intermission $typed"), $completed{$typed}, "intermission $typed<Tab>";

@@ -102,15 +102,4 @@ is $help->status, 0, '--help succeeds';
 like $help->out, qr/^  $_ /m, "it names $_"
     for qw(run status enable disable maintenance watch 64 69 75);
 
-# Without curl.
-my $folder = $t->folder . '/bin';
-mkdir $folder;
-for my $tool (qw(sh tr cut cat)) {
-    my ($path) = grep {-x} map {"$_/$tool"} split /:/, $ENV{PATH};
-    symlink $path, "$folder/$tool";
-}
-my $poor = intermission($t, 'status', @url, { PATH => $folder });
-is $poor->status, 75, 'without curl';
-is $poor->said, "intermission: there is no curl here: install it\n", 'is said';
-
 $t->finish;

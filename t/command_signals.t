@@ -76,6 +76,20 @@ for my $signal (sort keys %number) {
     $slow->response;
 }
 
+# What it was told to ignore when it was started, as by nohup, does not interrupt it.
+{
+    my $slow = $t->client->get('/slow');
+    $origin->wait_requests(++$requests);
+    my $deaf = Intermission::Test::Command->start($t, {}, 'sh', '-c' => q{trap '' HUP; exec "$@"},
+        'sh', Intermission::Test::Command::program(), @run, 'true');
+    wait_for { is_paused() } 'the pause';
+    $deaf->signal('HUP');
+    $deaf->wait_said(qr/1 in flight, 0 held, 1 s/);
+    $origin->answer;
+    is $deaf->status, 0, 'a signal that is ignored';
+    $slow->response;
+}
+
 # While the command runs.
 for my $signal (sort keys %number) {
     my $command = begin('sh', $patient);
@@ -105,6 +119,17 @@ ok is_paused(), 'TERM to the whole group: the pause is still renewed';
 go_on();
 is $command->status, 7, 'and the app resumed';
 is $t->status->{state}, 'open', 'when the command has ended';
+
+# The command has begun another one.
+$t->write_file('worker', <<'EOC');
+trap 'echo worker >>%%FOLDER%%/signals; exit' TERM
+echo >%%FOLDER%%/pid
+while :; do sleep 0.02; done
+EOC
+$command = begin('sh', '-c' => "trap 'wait; exit 7' TERM; sh $folder/worker & wait");
+$command->signal('TERM');
+is $command->status, 7, 'a command that waits for another one';
+is signals(), 'worker', 'which gets the signal as well';
 
 # Signals come thick and fast.
 $command = begin('sh', $patient);

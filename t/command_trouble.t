@@ -8,6 +8,7 @@ use warnings;
 
 use FindBin qw($Bin);
 use IO::Socket::INET;
+use IO::Socket::UNIX;
 use Test::More;
 
 use lib "$Bin/lib";
@@ -149,6 +150,12 @@ my $url = 'http://127.0.0.1:' . $mute->sockport;
 my $silent = intermission($t, 'status', '--url' => $url);
 is $silent->status, 75, 'a server that never answers';
 like $silent->said, qr/\Aintermission: \Q$url\E: no answer came in time/, 'is not waited for';
+
+# One that does not even take connections: there is room for two that wait, and this is the third.
+my $full = IO::Socket::UNIX->new(Local => "$folder/full.sock", Listen => 1) or die;
+my @ahead = map { IO::Socket::UNIX->new(Peer => "$folder/full.sock") or die } 1 .. 2;
+like intermission($t, 'status', '--url' => "unix:$folder/full.sock")->said,
+    qr/full\.sock\S*: no answer came in time/, 'a server that takes no connections';
 
 # What helps against the trouble.
 my %ca = (CURL_CA_BUNDLE => "$folder/good.crt");

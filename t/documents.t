@@ -100,7 +100,7 @@ same([ $readme =~ /^\| `(intermission_\w+)` \|/gm ], \@metrics, 'the metrics');
 
 # Words that look like one of these are one of these.
 my %known = map { $_ => 1 } @directives, @variables, @metrics;
-for my $file (@documents, glob('nginx-conf/*'), 'docs/alerts.yml', 'scripts/intermission') {
+for my $file (@documents, glob('nginx-conf/*'), 'docs/alerts.yml', glob('cli/src/help/*')) {
     my $text = slurp($file) =~ s/^## Coming from another tool\n.*?(?=^## )//msr;
     my @words = $text =~ /(?<![\w\/.])(intermission_\w+)/g;
     my @unknown = grep { !$known{s/_(?:bucket|sum|count)$//r} } @words;

@@ -55,7 +55,7 @@ $started
 EOC
 chmod 0755, "$folder/bin/systemctl";
 
-my $path = join ':', "$folder/bin", abs_path("$Bin/../scripts"), $ENV{PATH};
+my $path = join ':', "$folder/bin", Intermission::Test::Command::program_folder(), $ENV{PATH};
 sub shell { return Intermission::Test::Command->start($t, { PATH => $path }, 'sh', '-c' => @_) }
 
 sub is_up { return eval { $t->get('/up')->status == 200 } }

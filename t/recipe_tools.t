@@ -29,7 +29,7 @@ EOC
 my $folder = $t->folder;
 my $url = control_url($t);
 my $recipes = abs_path("$Bin/../docs/recipes");
-my $scripts = abs_path("$Bin/../scripts");
+my $commands = Intermission::Test::Command::program_folder();
 
 # A step of the deployment: notes the state that the app has then, and fails if the test says so.
 $t->write_file('bin/step', <<"EOC");
@@ -45,7 +45,7 @@ sub has { return scalar grep {-x} map {"$_/$_[0]"} split /:/, $ENV{PATH} }
 sub deploy {
     my ($environment, $command) = @_;
     unlink "$folder/states";
-    my %environment = (PATH => "$folder/bin:$scripts:$ENV{PATH}", HOME => $folder, %$environment);
+    my %environment = (PATH => "$folder/bin:$commands:$ENV{PATH}", HOME => $folder, %$environment);
     my $run = Intermission::Test::Command->start(
         $t, \%environment, 'sh', '-c' => "cd $folder; $command 2>&1");
     my $status = $run->status;

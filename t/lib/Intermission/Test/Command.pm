@@ -6,8 +6,6 @@ package Intermission::Test::Command;
 #     $command->signal('TERM');
 #     is $command->status, 0;          # waits for the end
 #     like $command->said, qr/quiet/;  # stderr; `out` is stdout
-#
-# Environment: INTERMISSION_SHELL, a shell to run it with instead of /bin/sh.
 
 use strict;
 use warnings;
@@ -23,7 +21,7 @@ use Intermission::Test::Wait qw(wait_for);
 
 our @EXPORT = qw(control_url intermission last_line);
 
-use constant COMMAND => abs_path(dirname(__FILE__) . '/../../../../scripts/intermission');
+use constant COMMAND => abs_path(dirname(__FILE__) . '/../../../../target/bin/intermission');
 
 my $count = 0;
 my %running;
@@ -42,7 +40,10 @@ sub intermission {
     return $command;
 }
 
-sub program { return ((grep {length} $ENV{INTERMISSION_SHELL} // ''), COMMAND) }
+sub program { return COMMAND }
+
+# For a PATH that it is found in.
+sub program_folder { return dirname(COMMAND) }
 
 # Arguments that are a hash are for the environment.
 sub new {

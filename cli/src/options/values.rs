@@ -1,0 +1,28 @@
+//! Values of options. An error says what was expected.
+
+use crate::address::Address;
+use crate::time::Time;
+
+const LARGEST: u32 = 1_000_000;
+
+pub fn address(text: &str) -> Result<Address, &'static str> {
+    text.parse()
+}
+
+pub fn time(text: &str) -> Result<Time, &'static str> {
+    text.parse()
+}
+
+pub fn rate(text: &str) -> Result<String, &'static str> {
+    let number = text.strip_suffix("r/s").and_then(positive);
+    number.map(|_| text.to_owned()).ok_or("expected a rate from 1r/s to 1000000r/s")
+}
+
+pub fn count(text: &str) -> Result<u32, &'static str> {
+    positive(text).ok_or("expected a number from 1 to 1000000")
+}
+
+fn positive(text: &str) -> Option<u32> {
+    let is_plain = text.chars().all(|c| c.is_ascii_digit()) && !text.starts_with('0');
+    text.parse().ok().filter(|number| is_plain && *number <= LARGEST)
+}
