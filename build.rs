@@ -41,12 +41,14 @@ fn features() {
 fn constants() {
     let include = env::var_os("DEP_NGINX_INCLUDE").expect("nginx-sys names nginx's headers");
     let includes = env::split_paths(&include).map(|path| format!("-I{}", path.display()));
-    let cflags = env::var("DEP_NGINX_CFLAGS").unwrap_or_default();
+    // nginx-sys 0.5 means this to be DEP_NGINX_CFLAGS.
+    let defines = env::var("DEP_NGINX_METADATA").unwrap_or_default();
+    let defines = defines.strip_prefix("cflags=").unwrap_or_default();
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     bindgen::Builder::default()
         .header(HEADER)
         .clang_args(includes)
-        .clang_args(cflags.split_whitespace())
+        .clang_args(defines.split_whitespace())
         .allowlist_var("INTERMISSION_.*")
         .use_core()
         .generate()

@@ -59,7 +59,7 @@ macro_rules! bits {
             let mut it: $structure = unsafe { std::mem::zeroed() };
             it.$set(Ones::ones(64));
             let in_c = [$($bit),*];
-            let same = it.$get().is_ones(in_c.len());
+            let same = it.$get().has_ones(in_c.len());
             let name = concat!(stringify!($structure), ".", stringify!($get));
             compare_bits(name, same, &set_bits(image(&it)), &in_c)
         }
@@ -91,7 +91,7 @@ fn image<S>(it: &S) -> &[u8] {
 /// What a bit field's accessors take and give: the value of so many bits that are all set.
 trait Ones {
     fn ones(count: u32) -> Self;
-    fn is_ones(self, count: usize) -> bool;
+    fn has_ones(self, count: usize) -> bool;
 }
 
 macro_rules! ones {
@@ -100,7 +100,7 @@ macro_rules! ones {
             fn ones(count: u32) -> Self {
                 Self::MAX >> Self::BITS.saturating_sub(count)
             }
-            fn is_ones(self, count: usize) -> bool {
+            fn has_ones(self, count: usize) -> bool {
                 self.count_ones() as usize == count && self.trailing_ones() as usize == count
             }
         }
@@ -110,7 +110,7 @@ macro_rules! ones {
             fn ones(_: u32) -> Self {
                 -1
             }
-            fn is_ones(self, count: usize) -> bool {
+            fn has_ones(self, count: usize) -> bool {
                 self.trailing_ones() as usize >= count
             }
         }
