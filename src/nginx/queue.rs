@@ -12,11 +12,11 @@ use nginx_sys::{
     ngx_queue_remove, ngx_queue_t,
 };
 
-use super::boundary::guarded;
-use super::passage::Passage;
-use super::worker::Worker;
 use crate::gate::lane::{Lane, NO_TICKET, Ticket};
 use crate::gate::time::Moment;
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::request::life::Passage;
+use crate::nginx::worker::Worker;
 use crate::shm::AppId;
 
 /// What is asked of a request in a batch.

@@ -5,7 +5,6 @@
 //! little later, for all apps at once. So two nginxes, as there are during a binary upgrade, agree
 //! about it. Each worker watches the directory.
 
-use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
@@ -17,14 +16,14 @@ use std::time::Duration;
 
 use nginx_sys::{NGX_LOG_ERR, NGX_LOG_NOTICE, ngx_event_t, ngx_log_t};
 
-use super::boundary::guarded;
-use super::worker::Worker;
-use super::zone::Zone;
-use super::{clock, wake};
 use crate::control::args::shown;
 use crate::gate::policy::Policy;
 use crate::gate::time::Moment;
 use crate::gate::{Cause, Change, Gate, State};
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::{clock, inotify};
+use crate::nginx::worker::Worker;
+use crate::nginx::zone::Zone;
 use crate::shm::{AppId, Full};
 use crate::state_file::{Damage, Saved, SavedApp};
 
@@ -107,7 +106,7 @@ impl Store {
     pub fn begin(&self, worker: &Worker) {
         self.catch_up(worker);
         // SAFETY: called while the worker starts.
-        if !unsafe { wake::watch(self.directory(), Some(on_directory)) } {
+        if !unsafe { inotify::watch(self.directory(), Some(on_directory)) } {
             self.complain("cannot be watched", &io::Error::last_os_error());
         }
     }
@@ -300,16 +299,6 @@ impl Store {
     }
 }
 
-/// The bytes of a path, as nginx gives them.
-pub fn path_of(bytes: &[u8]) -> PathBuf {
-    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
-}
-
-/// A path for the system's own calls.
-pub fn c_path(path: &Path) -> Option<CString> {
-    CString::new(path.as_os_str().as_bytes()).ok()
-}
-
 fn apply(gate: &mut Gate, saved: &SavedApp, now: Moment) -> Change {
     match saved.state {
         State::Maintenance => gate.maintenance(now, saved.retry_after),
@@ -463,7 +452,7 @@ unsafe extern "C" fn on_directory(event: *mut ngx_event_t) {
         let Some(worker) = Worker::here() else { return };
         let Some(store) = &worker.store else { return };
         // SAFETY: nginx passes the event of the descriptor that is watched.
-        if unsafe { wake::was_replaced(event, store.name()) } {
+        if unsafe { inotify::was_replaced(event, store.name()) } {
             store.follow(worker);
         }
     });

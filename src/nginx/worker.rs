@@ -1,11 +1,11 @@
 //! A worker: its place in the zone, the requests that it holds, and when it looks at the zone.
 
 mod admission;
-mod process;
 mod release;
 
 use core::cell::{Cell, OnceCell, RefCell, UnsafeCell};
 use core::ptr;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use core::time::Duration;
 
 use nginx_sys::{
@@ -13,30 +13,33 @@ use nginx_sys::{
     ngx_post_event, ngx_posted_events, ngx_posted_next_events, ngx_process_slot,
 };
 
-use super::boundary::guarded;
-use super::conf::MainConf;
-use super::control::Waiter;
-use super::local::Local;
-use super::passage::Passage;
-use super::queue::Queue;
-use super::store::Store;
-use super::zone::Zone;
-use super::{clock, coverage, successor, wake};
 use crate::control::args::shown;
 use crate::gate::lane::Survey;
 use crate::gate::time::{Moment, micros};
 use crate::gate::totals::Totals;
 use crate::gate::{BATCH, Cause, Change, Gate, State};
+use crate::nginx::conf::{MainConf, coverage};
+use crate::nginx::control::Waiter;
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::local::Local;
+use crate::nginx::ffi::processes::{exists, is_exiting, started};
+use crate::nginx::ffi::{bells, clock, successor};
+use crate::nginx::queue::Queue;
+use crate::nginx::request::life::Passage;
+use crate::nginx::store::Store;
+use crate::nginx::zone::Zone;
 use crate::shm::{AppId, Entry, Liveness, WATCH_INTERVAL, Watch};
 
 pub use admission::{Answer, Knock};
-pub use process::{begin_cycle, exists, exit_process, init_process, started, zone_of};
 
 /// For how long a worker that shows no sign of life keeps its turn in a release.
 const LEASE: Duration = Duration::from_secs(1);
 
 /// How long what changed by itself, as at the end of a release, waits to be written with more of it.
 const SAVE_AFTER: Duration = Duration::from_millis(100);
+
+/// The configuration that this process, and those forked from it, belong to.
+static CYCLE: AtomicU32 = AtomicU32::new(0);
 
 static HERE: Local<OnceCell<Worker>> = Local::new(OnceCell::new());
 
@@ -86,6 +89,11 @@ impl Worker {
     #[inline]
     pub fn here() -> Option<&'static Self> {
         HERE.get().get()
+    }
+
+    /// This process becomes a worker.
+    pub fn begin(start: impl FnOnce() -> Self) -> &'static Self {
+        HERE.get().get_or_init(start)
     }
 
     /// Where an app with a fixed name is, if that is known.
@@ -147,6 +155,30 @@ impl Worker {
         self.arm(now);
     }
 
+    /// Finds out whether nginx ends for good. After a reload there are workers of a newer
+    /// configuration, and the old ones go on holding; without, nobody would be left to resume,
+    /// unless another nginx took over and says through the state file what to do.
+    pub fn notice_exit(&self) {
+        if !is_exiting() {
+            return;
+        }
+        if self.zone.exits(self.slot, self.cycle) {
+            bells::ring(self.zone.slots().filter(|slot| *slot != self.slot));
+        }
+        let alone = || self.store.is_none() || !successor::exists();
+        let leaving = self.zone.has_ended(&self.liveness(clock::now()), &self.watch) && alone();
+        if leaving && !self.leaving.replace(leaving) && self.holding.get() > 0 {
+            ngx::ngx_log_error!(
+                NGX_LOG_NOTICE,
+                ngx::log::ngx_cycle_log().as_ptr(),
+                "intermission: nginx ends, and nobody is left to resume: {} held requests of this \
+                 worker are let go",
+                self.holding.get()
+            );
+        }
+        self.leaving.set(leaving);
+    }
+
     /// Whether an app is paused and stays so: what is held is held, whatever the other workers do.
     fn rests(&self, app: AppId, now: Moment) -> bool {
         let paused = self.zone.state(app) == State::Paused && !self.leaving.get();
@@ -171,7 +203,7 @@ impl Worker {
     }
 
     /// The worker ends: nothing is put off any more.
-    fn save_last(&self) {
+    pub fn save_last(&self) {
         if let Some(store) = self.store.as_ref().filter(|_| !self.save.get().is_never()) {
             store.save_last(self);
         }
@@ -233,7 +265,7 @@ impl Worker {
     /// Lets every worker look at the zone, this one as well.
     pub fn notify(&self) {
         self.zone.note_change();
-        wake::ring(self.zone.slots().filter(|slot| *slot != self.slot));
+        bells::ring(self.zone.slots().filter(|slot| *slot != self.slot));
         self.look_soon();
     }
 
@@ -243,7 +275,7 @@ impl Worker {
     }
 
     /// As [`Self::look_soon`], from outside of the event loop: before it waits again.
-    fn look_next(&self) {
+    pub fn look_next(&self) {
         // SAFETY: as above.
         unsafe { ngx_post_event(self.look.get(), &raw mut ngx_posted_next_events) };
     }
@@ -318,16 +350,16 @@ impl Worker {
     /// How long it may be to the next look, while requests are held.
     fn rhythm(&self) -> Duration {
         let interval = self.interval.get();
-        if process::is_exiting() { interval.min(WATCH_INTERVAL) } else { interval }
+        if is_exiting() { interval.min(WATCH_INTERVAL) } else { interval }
     }
 
-    fn start(cycle: &ngx_cycle_t, main: &MainConf, zone: Zone) -> Self {
+    pub fn start(cycle: &ngx_cycle_t, main: &MainConf, zone: Zone) -> Self {
         // SAFETY: nginx's own variable, and its events may be zeroed.
         let (slot, [timer, look, refill]) = unsafe { (ngx_process_slot, core::mem::zeroed()) };
         let worker = Self {
             zone,
             slot: usize::try_from(slot).unwrap_or_default(),
-            cycle: process::cycle(),
+            cycle: CYCLE.load(Relaxed),
             entries: main.names.iter().map(|_| Cell::new(None)).collect(),
             queues: (0..zone.capacity()).map(|_| OnceCell::new()).collect(),
             holding: Cell::new(0),
@@ -365,6 +397,11 @@ impl Worker {
         }
         worker
     }
+}
+
+/// A new configuration begins, in the master.
+pub fn begin_cycle(zone: &Zone) {
+    CYCLE.store(zone.next_cycle(), Relaxed);
 }
 
 impl Cause {

@@ -3,8 +3,8 @@
 use nginx_sys::ngx_http_request_t;
 
 use super::answer::Answer;
-use super::caller;
-use super::wait::{self, Awaited};
+use super::wait::Awaited;
+use super::{caller, wait};
 use crate::control::Done;
 use crate::control::args::{Disable, Enable};
 use crate::control::metrics::{self, Sample};
@@ -13,8 +13,8 @@ use crate::gate::lane::Count;
 use crate::gate::time::{Moment, micros};
 use crate::gate::totals::Totals;
 use crate::gate::{Change, Gate, State};
-use crate::nginx::clock;
 use crate::nginx::conf::LocConf;
+use crate::nginx::ffi::clock;
 use crate::nginx::worker::Worker;
 use crate::shm::AppId;
 

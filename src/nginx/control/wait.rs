@@ -20,10 +20,10 @@ use crate::control::args::Disable;
 use crate::gate::Gate;
 use crate::gate::lane::Count;
 use crate::gate::time::{Moment, micros};
-use crate::nginx::boundary::guarded;
-use crate::nginx::clock;
 use crate::nginx::conf::LocConf;
-use crate::nginx::module::remembered;
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::clock;
+use crate::nginx::ffi::identity::remembered;
 use crate::nginx::worker::Worker;
 use crate::shm::{AppId, Entry};
 

@@ -10,10 +10,10 @@ use crate::gate::lane::Count;
 use crate::gate::time::Moment;
 use crate::gate::totals::Totals;
 use crate::gate::{Arrival, Gate, State};
-use crate::nginx::passage::Passage;
+use crate::nginx::ffi::{clock, connections};
 use crate::nginx::queue::Queue;
+use crate::nginx::request::life::Passage;
 use crate::nginx::zone::ZoneLock;
-use crate::nginx::{clock, connections};
 use crate::shm::{AppId, Entry, Locked, MAX_NAME};
 
 /// How many records are looked at, for one request, to find an app that can be forgotten.

@@ -7,10 +7,10 @@ use crate::gate::lane::{Count, NO_TICKET, Survey};
 use crate::gate::time::Moment;
 use crate::gate::trial::Outcome;
 use crate::gate::{BATCH, Gate, State, Turn};
-use crate::nginx::passage::Ending;
+use crate::nginx::ffi::{bells, clock, connections};
 use crate::nginx::queue::Queue;
+use crate::nginx::request::life::Ending;
 use crate::nginx::zone::ZoneLock;
-use crate::nginx::{clock, connections, wake};
 use crate::shm::{AppId, Locked};
 
 impl Worker {
@@ -57,7 +57,7 @@ impl Worker {
     fn tell_waiting(&self, app: AppId) {
         let waiting = || self.zone.lanes(app).filter(|(_, lane)| lane.get(Count::Waiting) > 0);
         if waiting().next().is_some() && self.survey(app).in_flight == 0 {
-            wake::ring(waiting().map(|(slot, _)| slot).filter(|slot| *slot != self.slot));
+            bells::ring(waiting().map(|(slot, _)| slot).filter(|slot| *slot != self.slot));
             self.look_soon();
         }
     }
@@ -194,7 +194,7 @@ impl Worker {
         }
         let survey = self.survey(queue.app);
         if survey.first_elsewhere < queue.first_ticket() {
-            wake::ring(self.slots_at(queue.app, survey.first_elsewhere));
+            bells::ring(self.slots_at(queue.app, survey.first_elsewhere));
         } else {
             queue.post_next();
         }
@@ -208,7 +208,7 @@ impl Worker {
         let survey = self.survey(app);
         let closed = self.zone.state(app) != State::Open;
         if closed && survey.first_elsewhere < own {
-            wake::ring(self.slots_at(app, survey.first_elsewhere));
+            bells::ring(self.slots_at(app, survey.first_elsewhere));
         }
     }
 }

@@ -7,16 +7,16 @@ use core::time::Duration;
 
 use nginx_sys::{ngx_http_request_t, ngx_palloc, ngx_pool_cleanup_t, ngx_queue_t};
 
-use super::boundary::guarded;
-use super::clock::now;
-use super::module::{self, context};
-use super::queue::{Link, Step};
-use super::worker::Worker;
 use super::{body, outcome};
 use crate::gate::lane::{Count, Ticket};
 use crate::gate::time::Moment;
 use crate::gate::totals::Totals;
 use crate::gate::trial::Outcome;
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::clock::now;
+use crate::nginx::ffi::identity::{context, remembered};
+use crate::nginx::queue::{Link, Step};
+use crate::nginx::worker::Worker;
 use crate::shm::Entry;
 
 /// Where a request is. How it is counted follows from that and from nothing else, and so does whether
@@ -104,7 +104,7 @@ impl Ending {
 #[repr(C)]
 pub struct Passage {
     /// Among others that are held, or go together. Comes first: its list knows it by that.
-    pub(super) link: Link,
+    pub link: Link,
     /// In the list of the pool. Part of the passage, so that one allocation does for both.
     cleanup: UnsafeCell<ngx_pool_cleanup_t>,
     request: *mut ngx_http_request_t,
@@ -116,11 +116,11 @@ pub struct Passage {
     until: Cell<Moment>,
     ending: Cell<Ending>,
     /// How far the gate is with its body.
-    pub(super) body: Cell<body::Progress>,
+    pub body: Cell<body::Progress>,
     /// What its batch wants of it at the moment.
-    pub(super) step: Cell<Option<Step>>,
+    pub step: Cell<Option<Step>>,
     /// What its upstream is to call at its end, if a canary's verdict waits for that.
-    pub(super) answered: Cell<Option<outcome::Finalize>>,
+    pub answered: Cell<Option<outcome::Finalize>>,
 }
 
 impl Passage {
@@ -201,7 +201,7 @@ impl Passage {
     unsafe fn search<'r>(request: *mut ngx_http_request_t) -> Option<&'r Self> {
         // SAFETY: the caller's promise; what has our handler is what `create` wrote.
         unsafe {
-            let found = module::remembered(request, end)?;
+            let found = remembered(request, end)?;
             context(request).write(found.as_ptr());
             Some(found.cast().as_ref())
         }
@@ -522,7 +522,7 @@ impl Passage {
     /// # Safety
     ///
     /// The link is that of a living passage.
-    pub(super) unsafe fn of_link<'r>(link: NonNull<ngx_queue_t>) -> &'r Self {
+    pub unsafe fn of_link<'r>(link: NonNull<ngx_queue_t>) -> &'r Self {
         // SAFETY: the link is the first field of a passage.
         unsafe { link.cast::<Self>().as_ref() }
     }

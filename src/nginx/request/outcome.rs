@@ -4,10 +4,10 @@ use nginx_sys::{
     ngx_http_request_t, ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_int_t, ngx_msec_t,
 };
 
-use super::boundary::guarded;
-use super::passage::Passage;
-use super::worker::Worker;
+use super::life::Passage;
 use crate::gate::trial::Outcome;
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::worker::Worker;
 
 const BAD_GATEWAY: u32 = 502;
 

@@ -3,9 +3,8 @@
 
 use core::cell::Cell;
 
+use crate::nginx::ffi::local::Local;
 use nginx_sys::ngx_cycle;
-
-use super::local::Local;
 
 /// File descriptors for what is no connection: logs, listening sockets, temporary files.
 const OTHER_FILES: usize = 64;

@@ -4,16 +4,16 @@
 //! first, and decides then: so a client that is slow to send, or stops, takes no place at the backend
 //! and is in nobody's way. A body that nginx has already, as it came with the header, costs nothing.
 
+use super::hold;
+use super::life::Passage;
+use crate::nginx::conf::{LocConf, ReadBody};
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::{headers, upstreams};
 use nginx_sys::{
     NGX_DONE, NGX_HTTP_PUT, NGX_HTTP_SPECIAL_RESPONSE, ngx_del_timer, ngx_http_block_reading,
     ngx_http_finalize_request, ngx_http_read_client_request_body, ngx_http_request_body_t,
     ngx_http_request_t, ngx_int_t, ngx_pcalloc,
 };
-
-use super::boundary::guarded;
-use super::conf::{LocConf, ReadBody};
-use super::passage::Passage;
-use super::{headers, hold, upstreams};
 
 /// How far the gate is with a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,15 +12,16 @@ use nginx_sys::{
     ngx_http_request_t, ngx_http_test_reading, ngx_int_t, ngx_post_event, ngx_posted_events,
 };
 
-use super::body::{self, Asked};
-use super::boundary::guarded;
-use super::client::{has_stopped_listening, is_gone};
-use super::conf::{LocConf, ReadBody, TimeoutAction};
-use super::passage::{Ending, Passage, Stage};
-use super::queue::Step;
-use super::worker::Worker;
-use super::{clock, headers};
+use super::body;
+use super::body::Asked;
+use super::life::{Ending, Passage, Stage};
 use crate::gate::time::micros;
+use crate::nginx::conf::{LocConf, ReadBody, TimeoutAction};
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::client::{has_stopped_listening, is_gone};
+use crate::nginx::ffi::{clock, headers};
+use crate::nginx::queue::Step;
+use crate::nginx::worker::Worker;
 
 const FAILED: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
 

@@ -17,13 +17,12 @@ use nginx_sys::{
 use ngx::core::NGX_CONF_ERROR;
 use ngx::ngx_string;
 
-use super::boundary::guarded;
-use super::conf::LocConf;
 use crate::control::args::shown;
 use crate::control::values;
+use crate::nginx::conf::LocConf;
+use crate::nginx::ffi::boundary::guarded;
 
 pub use location::{has_control_handler, stays_control};
-pub use main::add_zone;
 
 const PLACES: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
 

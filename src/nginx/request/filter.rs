@@ -2,15 +2,14 @@
 
 use core::cell::Cell;
 
+use super::life::Passage;
+use super::outcome;
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::local::Local;
 use nginx_sys::{
     NGX_HTTP_SWITCHING_PROTOCOLS, NGX_OK, ngx_conf_t, ngx_http_output_header_filter_pt,
     ngx_http_request_t, ngx_http_top_header_filter, ngx_int_t,
 };
-
-use super::boundary::guarded;
-use super::local::Local;
-use super::outcome;
-use super::passage::Passage;
 
 /// The filter behind this one.
 static NEXT: Local<Cell<ngx_http_output_header_filter_pt>> = Local::new(Cell::new(None));

@@ -5,18 +5,17 @@ use core::ptr;
 use std::path::PathBuf;
 
 use nginx_sys::{
-    NGX_OK, ngx_command_t, ngx_conf_full_name, ngx_conf_t, ngx_int_t, ngx_parse_size,
-    ngx_shared_memory_add, ngx_str_t,
+    NGX_OK, ngx_command_t, ngx_conf_full_name, ngx_conf_t, ngx_int_t, ngx_parse_size, ngx_str_t,
 };
 use ngx::core::NGX_CONF_ERROR;
 
-use crate::nginx::boundary::guarded;
-use crate::nginx::conf::MainConf;
-use crate::nginx::module::module;
-use crate::nginx::store::{Store, path_of};
-use crate::nginx::{headers, zone};
-
 use super::{Directive, complain, directive};
+use crate::nginx::conf::MainConf;
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::headers;
+use crate::nginx::ffi::paths::path_of;
+use crate::nginx::setup::zone::add_zone;
+use crate::nginx::store::Store;
 
 pub unsafe extern "C" fn set_state_file(
     cf: *mut ngx_conf_t,
@@ -90,20 +89,4 @@ unsafe fn zone_of_size(
     let size = size.ok_or_else(|| "expected a size of at least 64k, such as 1m".to_owned())?;
     // SAFETY: the caller's promise.
     unsafe { add_zone(cf, main, size) }.ok_or_else(|| "it cannot be added".to_owned())
-}
-
-/// # Safety
-///
-/// `cf` is nginx's, while it reads its configuration.
-pub unsafe fn add_zone(cf: *mut ngx_conf_t, main: &mut MainConf, size: usize) -> Option<()> {
-    let mut name = ngx_str_t { len: zone::NAME.len(), data: zone::NAME.as_ptr().cast_mut() };
-    let tag = ptr::from_ref(module()).cast_mut().cast();
-    // SAFETY: the caller's promise; the name lives as long as the module.
-    unsafe {
-        let added = ngx_shared_memory_add(cf, &mut name, size, tag).as_mut()?;
-        added.init = Some(zone::init);
-        added.data = ptr::from_mut(main).cast();
-        main.zone = added;
-    }
-    Some(())
 }

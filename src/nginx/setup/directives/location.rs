@@ -13,8 +13,9 @@ use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
 
 use crate::control::values;
 use crate::gate::policy::{MAX_COUNT, Policy};
-use crate::nginx::agent::Agent;
-use crate::nginx::conf::{AppName, Control, MainConf, ReadBody, TimeoutAction};
+use crate::nginx::conf::agent::Agent;
+use crate::nginx::conf::app::AppName;
+use crate::nginx::conf::{Control, MainConf, ReadBody, TimeoutAction};
 use crate::nginx::control;
 use crate::shm::MAX_NAME;
 

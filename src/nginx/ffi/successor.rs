@@ -5,8 +5,8 @@ use std::fs;
 use nginx_sys::{ngx_core_conf_t, ngx_core_module, ngx_cycle, ngx_parent, ngx_str_t};
 
 use super::headers;
-use super::store::path_of;
-use super::worker::exists as is_running;
+use super::paths::path_of;
+use super::processes::exists as is_running;
 use crate::shm::parent_in;
 
 /// Whether one of the files in which nginx notes its master's process id names a living process

@@ -7,9 +7,9 @@ use nginx_sys::{
 };
 use ngx::ngx_string;
 
-use super::boundary::guarded;
-use super::entrance;
-use super::passage::Passage;
+use super::life::Passage;
+use crate::nginx::conf::app::app_name;
+use crate::nginx::ffi::boundary::guarded;
 
 pub unsafe extern "C" fn add(cf: *mut ngx_conf_t) -> ngx_int_t {
     guarded(NGX_ERROR as ngx_int_t, || {
@@ -61,7 +61,7 @@ unsafe extern "C" fn app(
     _: usize,
 ) -> ngx_int_t {
     // SAFETY: as above.
-    unsafe { evaluate(request, value, |_| entrance::app_name((*request).main)) }
+    unsafe { evaluate(request, value, |_| app_name((*request).main)) }
 }
 
 /// Fills in a variable; `-` where there is nothing to say.

@@ -3,9 +3,8 @@
 use core::cell::OnceCell;
 use core::ffi::CStr;
 
+use crate::nginx::ffi::local::Local;
 use nginx_sys::{ngx_cycle, ngx_http_request_t, ngx_http_upstream_conf_t};
-
-use super::local::Local;
 
 /// The modules that pass requests with bodies on. The configuration of each begins with an
 /// [`ngx_http_upstream_conf_t`].

@@ -5,19 +5,18 @@
 
 use nginx_sys::{
     NGX_DECLINED, NGX_DONE, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR,
-    NGX_HTTP_SERVICE_UNAVAILABLE, NGX_OK, ngx_http_complex_value, ngx_http_request_t,
-    ngx_http_test_predicates, ngx_int_t, ngx_str_t,
+    NGX_HTTP_SERVICE_UNAVAILABLE, ngx_http_request_t, ngx_http_test_predicates, ngx_int_t,
 };
-use ngx::http::HttpModuleConfExt;
 
-use super::body::{self, Asked};
-use super::boundary::guarded;
-use super::client::is_gone;
-use super::conf::{AppName, LocConf, MainConf, ReadBody, Standing};
-use super::module::module;
-use super::passage::{Ending, Flight, Passage, Stage};
-use super::worker::{Answer, Knock, Worker};
-use super::{clock, headers, hold};
+use super::body::Asked;
+use super::life::{Ending, Flight, Passage, Stage};
+use super::{body, hold};
+use crate::nginx::conf::app::{AppName, app_name};
+use crate::nginx::conf::{LocConf, ReadBody, Standing};
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::client::is_gone;
+use crate::nginx::ffi::{clock, headers};
+use crate::nginx::worker::{Answer, Knock, Worker};
 use crate::shm::Entry;
 
 const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
@@ -332,31 +331,6 @@ unsafe fn leave_behind(request: *mut ngx_http_request_t) -> ngx_int_t {
         }
         DECLINED
     })
-}
-
-/// The name of the app that a request's location belongs to.
-///
-/// # Safety
-///
-/// `request` is a living request.
-pub unsafe fn app_name(request: *mut ngx_http_request_t) -> Option<Vec<u8>> {
-    // SAFETY: the caller's promise; the names and values are those of its configuration.
-    let name = unsafe {
-        match LocConf::of(request)?.app.unwrap_or(AppName::Fixed(0)) {
-            AppName::Fixed(index) => {
-                let main = (*request).http_main_conf_unchecked::<MainConf>(module())?;
-                main.as_ref().names.get(index)?.clone()
-            }
-            AppName::Evaluated(value) => {
-                let mut name = ngx_str_t::default();
-                if ngx_http_complex_value(request, value, &mut name) != NGX_OK as ngx_int_t {
-                    return None;
-                }
-                headers::bytes(&name).to_vec()
-            }
-        }
-    };
-    Some(if name.is_empty() { b"default".to_vec() } else { name })
 }
 
 /// Whether a request goes through a closed gate.

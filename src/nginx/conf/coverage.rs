@@ -12,9 +12,9 @@ use std::hash::DefaultHasher;
 use nginx_sys::{ngx_conf_t, ngx_last_process, ngx_processes};
 use ngx::http::{HttpModuleLocationConf, HttpModuleServerConf, NgxHttpCoreModule};
 
-use super::headers::bytes;
-use super::local::Local;
-use super::worker::{exists, started};
+use crate::nginx::ffi::headers::bytes;
+use crate::nginx::ffi::local::Local;
+use crate::nginx::ffi::processes::{exists, started};
 use crate::shm::Process;
 
 /// The places under a gate, each as a number. Two places can have the same one, which then is there
