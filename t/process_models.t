@@ -57,7 +57,6 @@ sub rewrite {
     my ($t, $model) = @_;
     my $file = $t->folder . '/nginx.conf';
     my $text = Intermission::Test::Server::slurp($file);
-    $text =~ s/^events \{/events { $model->{events}/m if $model->{events};
     $text =~ s/^worker_processes \K\d+/auto/m if $model->{set};
     $t->write_file('nginx.conf', $text);
     return;

@@ -42,28 +42,26 @@ impl Passage {
     }
 }
 
-/// Whether a request that arrives may have a body, and not all of it is there. Quick, for those that
-/// have none.
+/// Whether a request has a body, or may have one.
 ///
 /// # Safety
 ///
 /// `request` is a living request.
 #[inline(always)]
-pub unsafe fn may_be_missing(request: *const ngx_http_request_t) -> bool {
+pub unsafe fn may_be_there(request: *const ngx_http_request_t) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
         let headers = &(*request).headers_in;
-        (headers.content_length_n > 0 || headers.chunked() != 0 || is_open_stream(request))
-            && is_missing(request)
+        headers.content_length_n > 0 || headers.chunked() != 0 || is_open_stream(request)
     }
 }
 
+/// Whether there is a body, nobody has asked for it, and not all of it came with the header.
+///
 /// # Safety
 ///
-/// As [`may_be_missing`].
-#[cold]
-#[inline(never)]
-unsafe fn is_missing(request: *const ngx_http_request_t) -> bool {
+/// As [`may_be_there`].
+pub unsafe fn is_missing(request: *const ngx_http_request_t) -> bool {
     // SAFETY: the caller's promise.
     unsafe { is_unread(request) && !came_with_header(request) }
 }
@@ -76,11 +74,7 @@ unsafe fn is_missing(request: *const ngx_http_request_t) -> bool {
 pub unsafe fn is_unread(request: *const ngx_http_request_t) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
-        let headers = &(*request).headers_in;
-        let has_body = headers.content_length_n > 0 || headers.chunked() != 0;
-        (has_body || is_open_stream(request))
-            && (*request).request_body.is_null()
-            && !is_conversation(request)
+        may_be_there(request) && (*request).request_body.is_null() && !is_conversation(request)
     }
 }
 
@@ -93,9 +87,7 @@ pub unsafe fn is_unread(request: *const ngx_http_request_t) -> bool {
 pub unsafe fn comes_first(request: *const ngx_http_request_t, conf: &LocConf) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
-        conf.read_body() != ReadBody::Off
-            && may_be_missing(request)
-            && upstreams::buffer_body(request)
+        conf.read_body() != ReadBody::Off && is_missing(request) && upstreams::buffer_body(request)
     }
 }
 

@@ -64,11 +64,11 @@ unsafe fn enter(request: *mut ngx_http_request_t, conf: &LocConf) -> ngx_int_t {
         if let Some(passage) = Passage::find(request) {
             return come_again(worker, conf, passage);
         }
+        if body::may_be_there(request) {
+            return enter_with_body(worker, conf, request);
+        }
         // Before it is counted, so that there is nothing to take back.
         let Some(passage) = Passage::create(request) else { return FAILED };
-        if body::may_be_missing(request) {
-            return enter_slowly(worker, conf, passage, None);
-        }
         let known = known_entry(worker, conf);
         match known.filter(Entry::pass) {
             Some(entry) => {
@@ -89,9 +89,9 @@ unsafe fn enter(request: *mut ngx_http_request_t, conf: &LocConf) -> ngx_int_t {
 unsafe fn come_again(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
     // SAFETY: the caller's promise.
     unsafe {
-        if passage.is_through_at(known_entry(worker, conf))
-            && !body::may_be_missing(passage.request())
-        {
+        let request = passage.request();
+        let waits = body::may_be_there(request) && body::is_missing(request);
+        if !waits && passage.is_through_at(known_entry(worker, conf)) {
             return DECLINED;
         }
         meet_again(worker, conf, passage)
@@ -127,6 +127,32 @@ unsafe fn meet_again(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_
             }
         }
     })
+}
+
+/// The way of a request that has a body. One that is there already is no reason to wait.
+///
+/// # Safety
+///
+/// As [`enter`].
+#[cold]
+#[inline(never)]
+unsafe fn enter_with_body(
+    worker: &Worker,
+    conf: &LocConf,
+    request: *mut ngx_http_request_t,
+) -> ngx_int_t {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let Some(passage) = Passage::create(request) else { return FAILED };
+        let known = known_entry(worker, conf).filter(|_| !body::is_missing(request));
+        match known.filter(Entry::pass) {
+            Some(entry) => {
+                passage.pass(entry);
+                DECLINED
+            }
+            None => enter_slowly(worker, conf, passage, known),
+        }
+    }
 }
 
 /// # Safety

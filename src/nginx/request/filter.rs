@@ -28,7 +28,7 @@ unsafe extern "C" fn filter(request: *mut ngx_http_request_t) -> ngx_int_t {
     unsafe {
         if (*request).headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
             upgrade(request);
-        } else if Passage::known(request).is_some_and(|passage| passage.trial().is_some()) {
+        } else if outcome::expects_canaries() {
             answer(request);
         }
         match NEXT.get().get() {
@@ -52,7 +52,7 @@ unsafe fn upgrade(request: *mut ngx_http_request_t) {
     });
 }
 
-/// A canary's request is answered.
+/// The answer to a request of a canary begins, or to another one's meanwhile.
 ///
 /// # Safety
 ///
@@ -62,7 +62,8 @@ unsafe fn upgrade(request: *mut ngx_http_request_t) {
 unsafe fn answer(request: *mut ngx_http_request_t) {
     guarded((), || {
         // SAFETY: the caller's promise; only a main request has a passage.
-        if let Some(passage) = unsafe { Passage::known(request) } {
+        let passage = unsafe { Passage::known(request) };
+        if let Some(passage) = passage.filter(|passage| passage.trial().is_some()) {
             // SAFETY: as above.
             unsafe { outcome::judge_by_answer(passage) };
         }

@@ -360,6 +360,9 @@ impl Passage {
     /// It is let go, in flight from now on; `trial` is the canary that it belongs to, 0 for none.
     pub fn let_go(&self, trial: u64, now: Moment) {
         let flight = if trial > 0 { Flight::Canary(trial) } else { Flight::Released };
+        if trial > 0 {
+            outcome::expect_canary();
+        }
         self.stop_holding(now);
         self.ending.set(Ending::Released);
         self.stage.set(Stage::Going(flight));
@@ -512,9 +515,12 @@ impl Passage {
     #[inline]
     fn just_passed(&self) -> Option<Entry> {
         // SAFETY: the pool's cleanups run before its memory is freed.
-        let plain = self.stage() == Stage::Through(Flight::Plain)
-            && unsafe { outcome::is_answered(self.request) };
-        self.entry.get().filter(|_| plain)
+        if self.stage() != Stage::Through(Flight::Plain)
+            || unsafe { !outcome::is_answered(self.request) }
+        {
+            return None;
+        }
+        self.entry.get()
     }
 
     /// The passage whose link this is.

@@ -1,5 +1,7 @@
 //! How a request ended: what the backend did, whatever was made of that.
 
+use core::cell::Cell;
+
 use nginx_sys::{
     ngx_http_request_t, ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_int_t, ngx_msec_t,
 };
@@ -7,6 +9,7 @@ use nginx_sys::{
 use super::life::Passage;
 use crate::gate::trial::Outcome;
 use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::local::Local;
 use crate::nginx::worker::Worker;
 
 const BAD_GATEWAY: u32 = 502;
@@ -16,6 +19,18 @@ const NEVER: ngx_msec_t = ngx_msec_t::MAX;
 
 /// What nginx calls when it is through with a backend.
 pub type Finalize = unsafe extern "C" fn(*mut ngx_http_request_t, ngx_int_t);
+
+/// Whether this worker has ever let a canary go: few have, and only then answers are looked at.
+static CANARIES: Local<Cell<bool>> = Local::new(Cell::new(false));
+
+pub fn expect_canary() {
+    CANARIES.get().set(true);
+}
+
+#[inline(always)]
+pub fn expects_canaries() -> bool {
+    CANARIES.get().get()
+}
 
 /// What a canary is judged by if its end is the first that is seen of it.
 ///
@@ -101,10 +116,10 @@ pub unsafe fn is_answered(request: *const ngx_http_request_t) -> bool {
     unsafe {
         let Some(states) = (*request).upstream_states.as_ref() else { return true };
         let connection = &*(*request).connection;
-        states.nelts == 1
-            && (*states.elts.cast::<ngx_http_upstream_state_t>()).header_time != NEVER
-            && connection.error() == 0
-            && connection.timedout() == 0
+        let once = states.nelts == 1;
+        // One look at both bits.
+        let left = connection.error() | connection.timedout();
+        once && left == 0 && (*states.elts.cast::<ngx_http_upstream_state_t>()).header_time != NEVER
     }
 }
 

@@ -51,6 +51,7 @@ use Intermission::Test::HTTP2;
 use Intermission::Test::Origin;
 use Intermission::Test::Ports qw(take_port);
 use Intermission::Test::Server;
+use Intermission::Test::StrictOrigin;
 use Intermission::Test::Wait qw(wait_for TIME_LIMIT);
 
 our @EXPORT = qw(seconds wait_for);
@@ -85,7 +86,8 @@ sub last_lines {
     return join '', @lines;
 }
 
-# new(workers => 1, connections => 1024, daemon => 0, main => 'directives outside of http')
+# new(workers => 1, connections => 1024, daemon => 0, main => 'directives outside of http',
+#     events => 'directives of its events block')
 sub new {
     my ($class, %self) = @_;
     my $folder = tempdir('intermission-XXXXXX', TMPDIR => 1, CLEANUP => !$ENV{INTERMISSION_KEEP});
@@ -96,6 +98,7 @@ sub new {
         workers => 1,
         connections => 1024,
         main => '',
+        events => '',
         %self,
         folder => $folder,
         expected => [],
@@ -159,7 +162,7 @@ pid $folder/nginx.pid;
 error_log $folder/error.log ${\ ($self->{log_level} // 'notice')};
 worker_processes $self->{workers};
 $self->{main}
-events { worker_connections $self->{connections}; }
+events { worker_connections $self->{connections}; $self->{events} }
 http {
     $temp
     log_format test '\$status \$request_method \$request_uri';
@@ -220,6 +223,12 @@ sub origin {
     my ($self, %answers) = @_;
     return $self->{origin} //= Intermission::Test::Origin->new(
         port => $self->port('ORIGIN'), answers => \%answers);
+}
+
+# One that notes every byte that does not belong where it comes, instead.
+sub strict_origin {
+    my ($self) = @_;
+    return $self->{origin} //= Intermission::Test::StrictOrigin->new(port => $self->port('ORIGIN'));
 }
 
 # Clients

@@ -22,7 +22,8 @@ use constant READ_SIZE => 65_536;
 
 my %open_clients;
 
-# new(port => 8080, host => '127.0.0.1'), an IPv6 address as host, or new(path => "/unix/socket")
+# new(port => 8080, host => '127.0.0.1', from => '127.0.0.2'), an IPv6 address as host, or
+# new(path => "/unix/socket")
 sub new {
     my ($class, %to) = @_;
     my $self = bless {
@@ -42,7 +43,12 @@ sub socket_to {
     my $socket
         = defined $to{path}
         ? IO::Socket::UNIX->new(Peer => $to{path})
-        : $class->new(PeerAddr => $host, PeerPort => $to{port}, Timeout => TIME_LIMIT);
+        : $class->new(
+            PeerAddr => $host,
+            PeerPort => $to{port},
+            LocalAddr => $to{from},
+            Timeout => TIME_LIMIT,
+        );
     croak 'cannot connect to ' . ($to{path} // "$host:$to{port}") . ": $!" if !$socket;
     setsockopt $socket, IPPROTO_TCP, TCP_NODELAY, 1 if !defined $to{path};
     $socket->blocking(0);

@@ -83,6 +83,16 @@ sub post {
     return $self->request('POST', $uri, %with, body => $body);
 }
 
+# Sends the rest of a body that was left unfinished, and its end unless there is `more`.
+sub send_rest {
+    my ($self, $stream, $rest, %with) = @_;
+    my $state = $self->{streams}{$stream};
+    $state->{unsent} .= $rest;
+    $state->{more} = $with{more};
+    return $self->send_body($stream) if length $state->{unsent} || $with{more};
+    return $self->{client}->send(frame(DATA, END_STREAM, $stream, ''));
+}
+
 # Waits for the end of a stream. The status is 0 if the stream was reset or the connection ended.
 sub response {
     my ($self, $stream) = @_;
@@ -164,7 +174,8 @@ sub read_frame {
     my $state = $self->{streams}{$stream} or return 1;
     if ($type == HEADERS && !$state->{status}) { $state->{status} = status_in($payload) }
     if ($type == DATA) { $self->on_data($stream, $flags, $payload) }
-    if ($type == RST_STREAM) { @$state{qw(status over)} = (0, 1) }
+    # Behind a whole answer it says no more than that the rest of the body is not wanted.
+    if ($type == RST_STREAM && !$state->{over}) { @$state{qw(status over)} = (0, 1) }
     if (($type == HEADERS || $type == DATA) && $flags & END_STREAM) { $state->{over} = 1 }
     return 1;
 }
