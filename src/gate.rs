@@ -79,6 +79,20 @@ pub enum Cause {
     StateFile,
 }
 
+impl Cause {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Deadline => "deadline",
+            Self::Released => "the last release",
+            Self::ReleaseTimeout => "release timeout",
+            Self::CanaryPassed => "a canary that came back",
+            Self::CanaryFailed => "a canary that failed",
+            Self::StateFile => "the state file",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
     pub from: State,

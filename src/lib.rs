@@ -14,3 +14,5 @@ mod gate;
 mod nginx;
 mod shm;
 mod state_file;
+#[cfg(not(test))]
+mod worker;

@@ -5,8 +5,7 @@ mod ffi;
 mod conf;
 mod zone;
 
-mod queue;
-mod worker;
+mod host;
 
 mod request;
 mod store;

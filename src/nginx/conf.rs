@@ -7,6 +7,7 @@ pub mod coverage;
 use core::ffi::c_void;
 use core::ptr;
 use core::time::Duration;
+use std::path::PathBuf;
 
 use nginx_sys::{ngx_array_t, ngx_conf_t, ngx_http_request_t, ngx_shm_zone_t};
 use ngx::core::Pool;
@@ -15,7 +16,6 @@ use ngx::http::HttpModuleConfExt;
 use crate::gate::policy::Policy;
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::identity::module;
-use crate::nginx::store::Store;
 use agent::Agent;
 use app::AppName;
 use coverage::Coverage;
@@ -29,7 +29,8 @@ pub struct MainConf {
     pub needs_precontent: bool,
     /// The apps whose names are no variables: workers remember where they are.
     pub names: Vec<Vec<u8>>,
-    pub store: Option<Store>,
+    /// Where the state is kept.
+    pub state_file: Option<PathBuf>,
     pub coverage: Coverage,
 }
 
@@ -195,7 +196,7 @@ impl MainConf {
             needs_zone: false,
             needs_precontent: false,
             names: vec![b"default".to_vec()],
-            store: None,
+            state_file: None,
             coverage: Coverage::new(),
         }
     }

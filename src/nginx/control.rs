@@ -20,11 +20,10 @@ use crate::nginx::conf::LocConf;
 use crate::nginx::conf::app::app_name;
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::headers;
-use crate::nginx::worker::Worker;
+use crate::nginx::host::Worker;
 use crate::shm::MAX_NAME;
 use answer::Answer;
 use calls::{Calling, Reply};
-pub use wait::Waiter;
 
 const FAILED: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
 

@@ -10,7 +10,7 @@ use crate::nginx::ffi::identity::module;
 use crate::nginx::request::{entrance, filter, variables};
 use crate::nginx::setup::directives::COMMANDS;
 use crate::nginx::setup::{merge, zone};
-use crate::nginx::{conf, process, worker};
+use crate::nginx::{conf, process};
 use nginx_sys::{
     NGX_ERROR, NGX_HTTP_MODULE, NGX_LOG_EMERG, NGX_OK, NGX_RS_MODULE_SIGNATURE, nginx_version,
     ngx_array_push, ngx_conf_t, ngx_cycle_t, ngx_http_handler_pt, ngx_http_module_t,
@@ -186,7 +186,7 @@ unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
         coverage::take_up(covered.unwrap_or_default());
         if let Some(zone) = zone {
             bells::make();
-            worker::begin_cycle(&zone);
+            process::begin_cycle(&zone);
         }
         NGX_OK as ngx_int_t
     })

@@ -1,19 +1,35 @@
 //! The life of a worker's process: how it begins and ends.
 
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::time::Duration;
+
 use nginx_sys::{
     NGX_LOG_WARN, NGX_OK, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_cycle_t, ngx_event_t,
-    ngx_int_t, ngx_pid, ngx_process,
+    ngx_int_t, ngx_pid, ngx_process, ngx_process_slot,
 };
 use ngx::http::HttpModuleConfExt;
 
+use crate::gate::time::Moment;
 use crate::nginx::conf::MainConf;
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::identity::module;
 use crate::nginx::ffi::processes::started;
 use crate::nginx::ffi::{bells, clock};
-use crate::nginx::worker::Worker;
+use crate::nginx::host::{Nginx, Worker};
+use crate::nginx::store::Store;
 use crate::nginx::zone::{Zone, attached};
 use crate::shm::Process;
+
+/// The number of the configuration that this process, and those forked from it, belong to.
+static CYCLE: AtomicU32 = AtomicU32::new(0);
+
+/// How long a state file that is busy waits to be written.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// A new configuration begins, in the master.
+pub fn begin_cycle(zone: &Zone) {
+    CYCLE.store(zone.next_cycle(), Relaxed);
+}
 
 /// The zone that a cycle's configuration asks for.
 ///
@@ -50,8 +66,19 @@ unsafe fn enter(cycle: &ngx_cycle_t) {
     else {
         return;
     };
-    // SAFETY: as above.
-    let worker = Worker::begin(|| Worker::start(cycle, unsafe { main.as_ref() }, zone));
+    // SAFETY: as above, and nginx's own variable.
+    let (main, slot) = unsafe { (main.as_ref(), ngx_process_slot) };
+    let start = || {
+        let slot = usize::try_from(slot).unwrap_or_default();
+        Worker::new(
+            Nginx::new(main.state_file.clone()),
+            zone,
+            slot,
+            CYCLE.load(Relaxed),
+            main.names.len(),
+        )
+    };
+    let worker = Worker::begin(start, Some(on_timer));
     // SAFETY: nginx's own variable.
     let pid = u32::try_from(unsafe { ngx_pid }).unwrap_or_default();
     let process = Process { pid, started: started(pid).unwrap_or_default() };
@@ -68,8 +95,8 @@ unsafe fn enter(cycle: &ngx_cycle_t) {
     }
     // A predecessor may have died with requests that others wait for.
     zone.note_change();
-    bells::ring(zone.slots().filter(|slot| *slot != worker.slot));
-    if let Some(store) = &worker.store {
+    worker.ring_others();
+    if let Some(store) = Store::of(worker) {
         store.begin(worker);
     }
     worker.look();
@@ -79,7 +106,10 @@ pub unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
     guarded((), || {
         let Some(worker) = Worker::here() else { return };
         worker.notice_exit();
-        worker.save_last();
+        // Nothing is put off any more.
+        if let Some(store) = Store::of(worker).filter(|_| !worker.host.save.get().is_never()) {
+            store.save_last(worker);
+        }
         worker.zone.leave(worker.slot);
         bells::ring(worker.zone.slots());
     });
@@ -95,4 +125,26 @@ unsafe extern "C" fn on_ring(event: *mut ngx_event_t) {
             worker.look();
         }
     });
+}
+
+unsafe extern "C" fn on_timer(_: *mut ngx_event_t) {
+    guarded((), || {
+        let Some(worker) = Worker::here() else { return };
+        worker.timer_went_off();
+        keep_up_file(worker);
+        worker.look();
+    });
+}
+
+/// Tells the state file what it was to be told by now.
+fn keep_up_file(worker: &Worker) {
+    let (Some(store), now) = (Store::of(worker), clock::now()) else { return };
+    let host = &worker.host;
+    if host.save.get() <= now {
+        let saved = store.save(worker);
+        host.save.set(if saved { Moment::NEVER } else { now.plus(AGAIN) });
+    }
+    if host.retry.get() <= now {
+        store.retry(worker);
+    }
 }

@@ -22,7 +22,7 @@ use crate::gate::time::Moment;
 use crate::gate::{Cause, Change, Gate, State};
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::{clock, inotify};
-use crate::nginx::worker::Worker;
+use crate::nginx::host::{Worker, log_change};
 use crate::nginx::zone::Zone;
 use crate::shm::{AppId, Full};
 use crate::state_file::{Damage, Saved, SavedApp};
@@ -45,15 +45,20 @@ enum Told {
 }
 
 /// Where the state is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
-    path: PathBuf,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Store<'p> {
+    path: &'p Path,
 }
 
-impl Store {
+impl<'p> Store<'p> {
     /// The path is absolute.
-    pub fn new(path: PathBuf) -> Self {
+    pub fn new(path: &'p Path) -> Self {
         Self { path }
+    }
+
+    /// The worker's.
+    pub fn of(worker: &'p Worker) -> Option<Self> {
+        worker.host.state_file.as_deref().map(Self::new)
     }
 
     /// Restores what a former nginx left, into a zone that is new.
@@ -213,7 +218,7 @@ impl Store {
             Ok(None) => Ok(None),
             Err(problem) => {
                 // Where this fails, writing will, and says so.
-                if fs::rename(&self.path, self.beside("bad")).is_ok() {
+                if fs::rename(self.path, self.beside("bad")).is_ok() {
                     self.complain("cannot be used, and is put aside", &io::Error::other(problem));
                 }
                 Ok(None)
@@ -238,7 +243,7 @@ impl Store {
         file.sync_all()?;
         // First, so that the other workers do not take it for another nginx's.
         worker.zone.set_serial(saved.serial);
-        if let Err(error) = fs::rename(&new, &self.path) {
+        if let Err(error) = fs::rename(&new, self.path) {
             worker.zone.set_serial(serial);
             return Err(error);
         }
@@ -247,7 +252,7 @@ impl Store {
     }
 
     fn read(&self) -> Result<Option<Saved>, String> {
-        match fs::read(&self.path) {
+        match fs::read(self.path) {
             Ok(bytes) => {
                 Saved::parse(&bytes).map(Some).map_err(|damage: Damage| damage.to_string())
             }
@@ -279,7 +284,7 @@ impl Store {
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
+        let mut name = self.path.as_os_str().to_owned();
         name.push(".");
         name.push(suffix);
         name.into()
@@ -384,7 +389,7 @@ fn is_newer_here(worker: &Worker, gate: &Gate) -> bool {
 
 fn report(worker: &Worker, app: AppId, name: &[u8], change: Option<Change>) {
     if let Some(change) = change {
-        worker.log(name, &change, worker.survey(app).held, Cause::StateFile.name());
+        log_change(name, &change, worker.survey(app).held, Cause::StateFile.name());
     }
 }
 
@@ -450,7 +455,7 @@ fn deadline_of(saved: &SavedApp) -> Moment {
 unsafe extern "C" fn on_directory(event: *mut ngx_event_t) {
     guarded((), || {
         let Some(worker) = Worker::here() else { return };
-        let Some(store) = &worker.store else { return };
+        let Some(store) = Store::of(worker) else { return };
         // SAFETY: nginx passes the event of the descriptor that is watched.
         if unsafe { inotify::was_replaced(event, store.name()) } {
             store.follow(worker);

@@ -5,25 +5,15 @@
 //! and is in nobody's way. A body that nginx has already, as it came with the header, costs nothing.
 
 use super::hold;
-use super::life::Passage;
 use crate::nginx::conf::{LocConf, ReadBody};
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::{headers, upstreams};
+use crate::nginx::host::{Passage, Progress};
 use nginx_sys::{
     NGX_DONE, NGX_HTTP_PUT, NGX_HTTP_SPECIAL_RESPONSE, ngx_del_timer, ngx_http_block_reading,
     ngx_http_finalize_request, ngx_http_read_client_request_body, ngx_http_request_body_t,
     ngx_http_request_t, ngx_int_t, ngx_pcalloc,
 };
-
-/// How far the gate is with a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    Unread,
-    /// nginx is being asked for it.
-    Asked,
-    Reading,
-    Come,
-}
 
 /// What came of asking for a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +24,6 @@ pub enum Asked {
     Later,
     /// It cannot be read; the request is to end with this status.
     Failed(ngx_int_t),
-}
-
-impl Passage {
-    pub fn is_being_read(&self) -> bool {
-        matches!(self.body.get(), Progress::Asked | Progress::Reading)
-    }
 }
 
 /// Whether a request has a body, or may have one.
@@ -173,19 +157,19 @@ pub unsafe fn ask(passage: &Passage) -> Asked {
     passage.debug("reads the body");
     // SAFETY: the caller's promise.
     unsafe {
-        passage.body.set(Progress::Asked);
+        passage.own.body.set(Progress::Asked);
         keep_for_dav(&mut *request);
         let rc = ngx_http_read_client_request_body(request, Some(on_body));
         if rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
-            passage.body.set(Progress::Reading);
+            passage.own.body.set(Progress::Reading);
             return Asked::Failed(rc);
         }
         // nginx has counted the request once more.
         ngx_http_finalize_request(request, NGX_DONE as ngx_int_t);
-        if passage.body.get() == Progress::Come {
+        if passage.own.body.get() == Progress::Come {
             return Asked::Come;
         }
-        passage.body.set(Progress::Reading);
+        passage.own.body.set(Progress::Reading);
         Asked::Later
     }
 }
@@ -206,7 +190,7 @@ unsafe extern "C" fn on_body(request: *mut ngx_http_request_t) {
     // SAFETY: nginx passes the living request that `ask` was called for.
     guarded((), || unsafe {
         let Some(passage) = Passage::find(request) else { return };
-        if passage.body.replace(Progress::Come) == Progress::Reading {
+        if passage.own.body.replace(Progress::Come) == Progress::Reading {
             hold::body_has_come(passage);
         }
     });
@@ -220,7 +204,7 @@ unsafe extern "C" fn on_body(request: *mut ngx_http_request_t) {
 ///
 /// The passage is that of a living request.
 pub unsafe fn drop_unfinished(passage: &Passage) {
-    if !passage.is_being_read() {
+    if !matches!(passage.own.body.get(), Progress::Asked | Progress::Reading) {
         return;
     }
     let request = passage.request();
@@ -228,7 +212,7 @@ pub unsafe fn drop_unfinished(passage: &Passage) {
     // SAFETY: the caller's promise. What nginx's body filters have of the old body stays in the
     // request's pool, where nobody looks for it; nginx accepts that a request has an empty one.
     unsafe {
-        passage.body.set(Progress::Come);
+        passage.own.body.set(Progress::Come);
         let size = size_of::<ngx_http_request_body_t>();
         let empty = ngx_pcalloc((*request).pool, size).cast::<ngx_http_request_body_t>();
         (*request).request_body = empty;

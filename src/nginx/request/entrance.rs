@@ -9,15 +9,15 @@ use nginx_sys::{
 };
 
 use super::body::Asked;
-use super::life::{Ending, Flight, Passage, Stage};
-use super::{body, hold};
+use super::{body, hold, outcome};
 use crate::nginx::conf::app::{AppName, app_name};
 use crate::nginx::conf::{LocConf, ReadBody, Standing};
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::client::is_gone;
 use crate::nginx::ffi::{clock, headers};
-use crate::nginx::worker::{Answer, Knock, Worker};
+use crate::nginx::host::{Passage, Worker};
 use crate::shm::Entry;
+use crate::worker::{Decision, Ending, Host, Place, Stage};
 
 const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
 const FAILED: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
@@ -62,7 +62,7 @@ unsafe fn enter(request: *mut ngx_http_request_t, conf: &LocConf) -> ngx_int_t {
         }
         let Some(worker) = Worker::here() else { return DECLINED };
         if let Some(passage) = Passage::find(request) {
-            return come_again(worker, conf, passage);
+            return re_enter(worker, conf, passage);
         }
         if body::may_be_there(request) {
             return enter_with_body(worker, conf, request);
@@ -84,9 +84,9 @@ unsafe fn enter(request: *mut ngx_http_request_t, conf: &LocConf) -> ngx_int_t {
 ///
 /// # Safety
 ///
-/// As [`meet_again`].
+/// As [`enter_other_app`].
 #[inline(never)]
-unsafe fn come_again(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
+unsafe fn re_enter(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
     // SAFETY: the caller's promise.
     unsafe {
         let request = passage.request();
@@ -94,7 +94,7 @@ unsafe fn come_again(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_
         if !waits && passage.is_through_at(known_entry(worker, conf)) {
             return DECLINED;
         }
-        meet_again(worker, conf, passage)
+        enter_other_app(worker, conf, passage)
     }
 }
 
@@ -107,7 +107,7 @@ unsafe fn come_again(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_
 /// The passage is that of a living request, in one of the phases.
 #[cold]
 #[inline(never)]
-unsafe fn meet_again(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
+unsafe fn enter_other_app(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
     // SAFETY: the caller's promise.
     guarded(FAILED, || unsafe {
         match passage.stage() {
@@ -122,7 +122,7 @@ unsafe fn meet_again(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_
                     return DECLINED;
                 }
                 passage.debug("comes to the gate of another place");
-                passage.turn_back();
+                worker.turn_back(passage, outcome::so_far(passage.request()));
                 decide(worker, conf, passage)
             }
         }
@@ -210,8 +210,14 @@ unsafe fn decide(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_
             passage.debug("let go, but its client has gone");
             return NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t;
         }
-        let (answer, ending) = ask(worker, conf, passage, &name);
-        take(worker, conf, passage, answer, ending)
+        let decision = worker.ask(passage, &place(conf, &name), || {
+            let bypasses = bypasses(request, conf);
+            if bypasses {
+                passage.debug("bypasses the gate");
+            }
+            bypasses
+        });
+        carry_out(worker, conf, passage, decision)
     }
 }
 
@@ -225,66 +231,32 @@ unsafe fn goes_through(worker: &Worker, conf: &LocConf, passage: &Passage, name:
     worker.is_open(name) || unsafe { bypasses(passage.request(), conf) }
 }
 
-/// Asks at the gate of the app of this name; how it came if it goes through.
-///
-/// # Safety
-///
-/// As [`decide`].
-unsafe fn ask(worker: &Worker, conf: &LocConf, passage: &Passage, name: &[u8]) -> (Answer, Ending) {
-    if passage.comes_back() && passage.let_go_as() == Ending::TimedOut {
-        return (worker.knock(name, Knock::Overdue), Ending::TimedOut);
-    }
-    let answer = worker.knock(name, Knock::Look);
-    if !matches!(answer, Answer::Closed) {
-        return (answer, Ending::Passed);
-    }
-    // SAFETY: the caller's promise.
-    if unsafe { bypasses(passage.request(), conf) } {
-        passage.debug("bypasses the gate");
-        return (worker.knock(name, Knock::Bypass), Ending::Bypassed);
-    }
-    let (max_held, interval) = (conf.max_held.unwrap_or(0), conf.interval());
-    (worker.knock(name, Knock::Stay { passage, max_held, interval }), Ending::Passed)
+/// What the place says that a request comes to.
+fn place<'n>(conf: &LocConf, name: &'n [u8]) -> Place<'n> {
+    let number = match conf.app.unwrap_or(AppName::Fixed(0)) {
+        AppName::Fixed(number) => Some(number),
+        AppName::Evaluated(_) => None,
+    };
+    Place { name, number, max_held: conf.max_held.unwrap_or(0), interval: conf.interval() }
 }
 
+/// Does what was decided; returns what the phase shall return.
+///
 /// # Safety
 ///
 /// As [`decide`].
-unsafe fn take(
+unsafe fn carry_out(
     worker: &Worker,
     conf: &LocConf,
     passage: &Passage,
-    answer: Answer,
-    ending: Ending,
+    decision: Decision,
 ) -> ngx_int_t {
-    match answer {
-        Answer::Through(entry) => {
-            if let Some(AppName::Fixed(name)) = conf.app.or(Some(AppName::Fixed(0))) {
-                worker.remember(name, entry);
-            }
-            if passage.comes_back() && passage.let_go_as() == Ending::Released {
-                worker.count_released(entry.app(), passage);
-            }
-            passage.go_through(Some(entry), Flight::Plain, ending);
-            DECLINED
-        }
-        Answer::Unattributed => {
-            passage.go_through(None, Flight::Unattributed, ending);
-            DECLINED
-        }
-        Answer::Nameless | Answer::Closed => {
-            passage.go_uncounted();
-            DECLINED
-        }
+    match decision {
+        Decision::Through => DECLINED,
         // SAFETY: the caller's promise.
-        Answer::Held => unsafe { hold::suspend(passage, conf) },
+        Decision::Held => unsafe { hold::suspend(passage, conf) },
         // SAFETY: the caller's promise.
-        Answer::Full => unsafe { refuse(worker, passage, conf, Ending::Rejected) },
-        Answer::Maintenance(entry) => {
-            passage.meet(entry);
-            // SAFETY: the caller's promise.
-            unsafe { refuse(worker, passage, conf, Ending::Maintenance) }
-        }
+        Decision::Refused(why) => unsafe { refuse(worker, passage, conf, why) },
     }
 }
 
@@ -296,7 +268,7 @@ unsafe fn refuse(worker: &Worker, passage: &Passage, conf: &LocConf, ending: End
     passage.debug("refused");
     // SAFETY: the caller's promise.
     unsafe {
-        if ending == Ending::Rejected && worker.needs_connections() {
+        if ending == Ending::Rejected && worker.host.is_short_of_connections() {
             (*passage.request()).set_keepalive(0);
         }
         hold::add_retry_after(passage, conf);
@@ -319,18 +291,18 @@ unsafe fn fail(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t 
         body::drop_unfinished(passage);
         let was_held = passage.stage() == Stage::Held;
         let let_go_from = passage.entry().filter(|_| !was_held);
-        passage.give_up(worker);
+        worker.give_up(passage);
         let Some(name) = app_name(request) else { return FAILED };
         if let_go_from.is_some_and(|entry| worker.is_released(entry.app(), &name)) {
-            let answer = worker.knock(&name, Knock::Overdue);
-            return take(worker, conf, passage, answer, Ending::Aborted);
+            let decision = worker.let_through(passage, &place(conf, &name), Ending::Aborted);
+            return carry_out(worker, conf, passage, decision);
         }
         if !was_held && goes_through(worker, conf, passage, &name) {
             return decide(worker, conf, passage);
         }
         let status = u16::try_from((*request).err_status).ok().filter(|it| (400..600).contains(it));
         let status = status.unwrap_or(NGX_HTTP_INTERNAL_SERVER_ERROR as u16);
-        passage.refuse(status, passage.let_go_as(), clock::now());
+        passage.refuse(status, passage.why_let_go(), clock::now());
         status as ngx_int_t
     }
 }
@@ -352,7 +324,7 @@ unsafe fn leave_behind(request: *mut ngx_http_request_t) -> ngx_int_t {
             if matches!(passage.stage(), Stage::Reading | Stage::Held | Stage::Going(_)) {
                 hold::stop_timer(request);
                 body::drop_unfinished(passage);
-                passage.give_up(worker);
+                worker.give_up(passage);
             }
         }
         DECLINED

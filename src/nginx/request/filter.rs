@@ -2,10 +2,10 @@
 
 use core::cell::Cell;
 
-use super::life::Passage;
 use super::outcome;
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::local::Local;
+use crate::nginx::host::{Passage, Worker, expects_canaries};
 use nginx_sys::{
     NGX_HTTP_SWITCHING_PROTOCOLS, NGX_OK, ngx_conf_t, ngx_http_output_header_filter_pt,
     ngx_http_request_t, ngx_http_top_header_filter, ngx_int_t,
@@ -28,7 +28,7 @@ unsafe extern "C" fn filter(request: *mut ngx_http_request_t) -> ngx_int_t {
     unsafe {
         if (*request).headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
             upgrade(request);
-        } else if outcome::expects_canaries() {
+        } else if expects_canaries() {
             answer(request);
         }
         match NEXT.get().get() {
@@ -47,7 +47,9 @@ unsafe fn upgrade(request: *mut ngx_http_request_t) {
     guarded((), || {
         // SAFETY: the caller's promise.
         if let Some(passage) = unsafe { Passage::find((*request).main) } {
-            passage.upgrade();
+            if let Some(worker) = Worker::here() {
+                worker.upgrade(passage);
+            }
         }
     });
 }
@@ -63,7 +65,7 @@ unsafe fn answer(request: *mut ngx_http_request_t) {
     guarded((), || {
         // SAFETY: the caller's promise; only a main request has a passage.
         let passage = unsafe { Passage::known(request) };
-        if let Some(passage) = passage.filter(|passage| passage.trial().is_some()) {
+        if let Some(passage) = passage.filter(|passage| passage.canary().is_some()) {
             // SAFETY: as above.
             unsafe { outcome::judge_by_answer(passage) };
         }

@@ -14,14 +14,13 @@ use nginx_sys::{
 
 use super::body;
 use super::body::Asked;
-use super::life::{Ending, Passage, Stage};
 use crate::gate::time::micros;
 use crate::nginx::conf::{LocConf, ReadBody, TimeoutAction};
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::client::{has_stopped_listening, is_gone};
 use crate::nginx::ffi::{clock, headers};
-use crate::nginx::queue::Step;
-use crate::nginx::worker::Worker;
+use crate::nginx::host::{Passage, Worker};
+use crate::worker::{Ending, Going, Host, Stage, Step};
 
 const FAILED: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
 
@@ -34,7 +33,7 @@ pub unsafe fn suspend(passage: &Passage, conf: &LocConf) -> ngx_int_t {
     let request = passage.request();
     passage.debug("held");
     // Who comes back has been held for some of that time.
-    let longest = conf.max_time().saturating_sub(passage.waited().unwrap_or_default());
+    let longest = conf.max_time().saturating_sub(passage.waited(clock::now()).unwrap_or_default());
     // SAFETY: the caller's promise; a request has a connection with its events.
     unsafe {
         add_timer((*(*request).connection).write, longest);
@@ -84,21 +83,6 @@ unsafe fn watch(request: *mut ngx_http_request_t) -> bool {
     }
 }
 
-impl Passage {
-    /// Runs the request's connection for a step that its batch wants of it.
-    pub fn take_step(&self, step: Step) {
-        self.step.set(Some(step));
-        // SAFETY: a request in a batch is alive, and its connection's write event runs it; it may be
-        // no more when that returns.
-        unsafe {
-            let write = (*(*self.request()).connection).write;
-            if let Some(run) = (*write).handler {
-                run(write);
-            }
-        }
-    }
-}
-
 /// Called by nginx when it is the request's turn, when its time is up, and for nothing.
 unsafe extern "C" fn on_write(request: *mut ngx_http_request_t) {
     // SAFETY: nginx passes a living request, which has a passage, as this is its handler.
@@ -107,7 +91,7 @@ unsafe extern "C" fn on_write(request: *mut ngx_http_request_t) {
         let write = (*(*request).connection).write;
         let late = (*write).timedout() != 0;
         (*write).set_timedout(0);
-        match (passage.stage(), passage.step.take()) {
+        match (passage.stage(), passage.own.step.take()) {
             (Stage::Held, _) if late => time_out(passage),
             (Stage::Going(_), Some(Step::Prepare)) => prepare(passage),
             (Stage::Going(_), Some(Step::Go)) => go(passage),
@@ -141,12 +125,12 @@ unsafe fn wait_on(passage: &Passage, write: *mut ngx_event_t) {
 unsafe fn time_out(passage: &Passage) {
     let Some(worker) = Worker::here() else { return };
     passage.debug("held for as long as it may be");
-    passage.withdraw(worker, Ending::TimedOut, |totals| totals.timed_out += 1);
+    worker.time_out(passage);
     // SAFETY: the caller's promise.
     unsafe {
         match LocConf::of(passage.request()).map(LocConf::timeout_action) {
             Some(TimeoutAction::Status(status)) => refuse(passage, status),
-            _ if passage.is_being_read() => passage.read_first(),
+            _ if worker.host.is_being_read(passage) => passage.read_first(),
             _ => run_phases(passage),
         }
     }
@@ -157,7 +141,7 @@ unsafe fn time_out(passage: &Passage) {
 /// The passage is that of a living request that was held.
 unsafe fn refuse(passage: &Passage, status: u16) {
     let request = passage.request();
-    passage.refuse(status, passage.let_go_as(), clock::now());
+    passage.refuse(status, passage.why_let_go(), clock::now());
     passage.debug("refused");
     // SAFETY: the caller's promise.
     unsafe {
@@ -176,7 +160,7 @@ unsafe fn refuse(passage: &Passage, status: u16) {
 ///
 /// The passage is that of a living request whose header has not been sent.
 pub unsafe fn add_retry_after(passage: &Passage, conf: &LocConf) {
-    let called_for = match (passage.let_go_as(), passage.entry(), Worker::here()) {
+    let called_for = match (passage.why_let_go(), passage.entry(), Worker::here()) {
         (Ending::Maintenance, Some(entry), Some(worker)) => worker.retry_after(entry.app()),
         _ => None,
     };
@@ -214,24 +198,20 @@ unsafe fn prepare(passage: &Passage) {
 /// As [`prepare`]; its batch is there.
 unsafe fn go(passage: &Passage) {
     let request = passage.request();
-    if passage.is_being_read() {
-        passage.debug("waits for its body");
-        passage.read_on();
-        return;
-    }
+    let Some(worker) = Worker::here() else { return };
     // SAFETY: the caller's promise.
     unsafe {
-        if is_gone((*request).connection) {
-            passage.debug("let go, but its client has gone");
-            ngx_http_finalize_request(request, NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
-            return;
+        match worker.send_off(passage, || is_gone((*request).connection)) {
+            Going::Waits => passage.debug("waits for its body"),
+            Going::Gone => {
+                passage.debug("let go, but its client has gone");
+                ngx_http_finalize_request(request, NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
+            }
+            Going::On => {
+                passage.debug("goes on");
+                run_phases(passage);
+            }
         }
-        if let (Some(worker), Some(entry)) = (Worker::here(), passage.entry()) {
-            worker.count_released(entry.app(), passage);
-        }
-        passage.set_through();
-        passage.debug("goes on");
-        run_phases(passage);
     }
 }
 

@@ -1,36 +1,17 @@
 //! How a request ended: what the backend did, whatever was made of that.
 
-use core::cell::Cell;
-
 use nginx_sys::{
     ngx_http_request_t, ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_int_t, ngx_msec_t,
 };
 
-use super::life::Passage;
 use crate::gate::trial::Outcome;
 use crate::nginx::ffi::boundary::guarded;
-use crate::nginx::ffi::local::Local;
-use crate::nginx::worker::Worker;
+use crate::nginx::host::{Passage, Worker};
 
 const BAD_GATEWAY: u32 = 502;
 
 /// nginx's sign for a time that has not come.
 const NEVER: ngx_msec_t = ngx_msec_t::MAX;
-
-/// What nginx calls when it is through with a backend.
-pub type Finalize = unsafe extern "C" fn(*mut ngx_http_request_t, ngx_int_t);
-
-/// Whether this worker has ever let a canary go: few have, and only then answers are looked at.
-static CANARIES: Local<Cell<bool>> = Local::new(Cell::new(false));
-
-pub fn expect_canary() {
-    CANARIES.get().set(true);
-}
-
-#[inline(always)]
-pub fn expects_canaries() -> bool {
-    CANARIES.get().get()
-}
 
 /// What a canary is judged by if its end is the first that is seen of it.
 ///
@@ -71,23 +52,18 @@ pub unsafe fn so_far(request: *const ngx_http_request_t) -> Outcome {
 /// The passage is that of a living request of a canary.
 pub unsafe fn judge_by_answer(passage: &Passage) {
     let request = passage.request();
+    let Some(worker) = Worker::here() else { return };
     // SAFETY: the caller's promise; an upstream with a cleanup is not through yet.
     unsafe {
         let upstream = (*request).upstream.as_mut().filter(|upstream| !upstream.cleanup.is_null());
         let Some(upstream) = upstream else {
-            passage.judge(of(request));
-            return;
+            return worker.judge(passage, of(request));
         };
-        if passage.answered.get().is_some() {
-            return;
-        }
         let is_good = (*request).headers_out.status < 500;
-        if let (true, Some(worker), Some(entry), Some(trial)) =
-            (is_good, Worker::here(), passage.entry(), passage.trial())
-        {
-            passage.answered.set(upstream.finalize_request);
+        if is_good && passage.own.answered.get().is_none() && passage.canary().is_some() {
+            passage.own.answered.set(upstream.finalize_request);
             upstream.finalize_request = Some(finalize);
-            worker.trial_answers(entry.app(), trial);
+            worker.canary_answers(passage);
         }
     }
 }
@@ -97,10 +73,14 @@ unsafe extern "C" fn finalize(request: *mut ngx_http_request_t, rc: ngx_int_t) {
     // SAFETY: nginx passes the living request whose upstream has this as its last call.
     unsafe {
         let Some(passage) = Passage::find((*request).main) else { return };
-        if let Some(finalize) = passage.answered.get() {
+        if let Some(finalize) = passage.own.answered.get() {
             finalize(request, rc);
         }
-        guarded((), || passage.judge(of(request)));
+        guarded((), || {
+            if let Some(worker) = Worker::here() {
+                worker.judge(passage, of(request));
+            }
+        });
     }
 }
 

@@ -7,9 +7,10 @@ use nginx_sys::{
 };
 use ngx::ngx_string;
 
-use super::life::Passage;
 use crate::nginx::conf::app::app_name;
 use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::clock;
+use crate::nginx::host::Passage;
 
 pub unsafe extern "C" fn add(cf: *mut ngx_conf_t) -> ngx_int_t {
     guarded(NGX_ERROR as ngx_int_t, || {
@@ -38,7 +39,7 @@ unsafe extern "C" fn status(
     _: usize,
 ) -> ngx_int_t {
     // SAFETY: nginx passes a living request and a value to fill in.
-    unsafe { evaluate(request, value, |passage| Some(passage?.ending().name().into())) }
+    unsafe { evaluate(request, value, |passage| Some(passage?.logged_status().name().into())) }
 }
 
 unsafe extern "C" fn wait_time(
@@ -49,7 +50,7 @@ unsafe extern "C" fn wait_time(
     // SAFETY: as above.
     unsafe {
         evaluate(request, value, |passage| {
-            let waited = passage?.waited()?;
+            let waited = passage?.waited(clock::now())?;
             Some(format!("{}.{:03}", waited.as_secs(), waited.subsec_millis()).into())
         })
     }

@@ -15,7 +15,6 @@ use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::headers;
 use crate::nginx::ffi::paths::path_of;
 use crate::nginx::setup::zone::add_zone;
-use crate::nginx::store::Store;
 
 pub unsafe extern "C" fn set_state_file(
     cf: *mut ngx_conf_t,
@@ -27,7 +26,7 @@ pub unsafe extern "C" fn set_state_file(
         let (directive, main) = unsafe { (directive(cf), &mut *conf.cast::<MainConf>()) };
         // SAFETY: as above.
         let set = unsafe { full_path(cf, directive.value()) }
-            .and_then(|path| Directive::once(&mut main.store, Store::new(path)));
+            .and_then(|path| Directive::once(&mut main.state_file, path));
         let Err(problem) = set else { return ptr::null_mut() };
         complain(cf, "intermission_state_file", &directive, &problem);
         NGX_CONF_ERROR.cast()
