@@ -11,8 +11,6 @@ pub mod lane;
 pub mod pace;
 pub mod policy;
 #[cfg(test)]
-mod sim;
-#[cfg(test)]
 mod tests;
 pub mod time;
 pub mod totals;

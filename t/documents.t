@@ -63,7 +63,7 @@ for my $directive (@directives) {
 }
 my @variables = slurp('src/nginx/request/variables.rs') =~ /$name/g;
 same([ $chapter_of{Variables} =~ /^\| `\$(\w+)`/gm ], \@variables, 'the variables');
-my ($endings) = slurp('src/nginx/request/life.rs') =~ /impl Ending \{(.*?)^\}/ms;
+my ($endings) = slurp('src/worker/passage.rs') =~ /impl Ending \{(.*?)^\}/ms;
 like $chapter_of{Variables}, qr/`$_`/, "what \$intermission_status can be: $_"
     for $endings =~ /=> "([A-Z_-]+)"/g;
 

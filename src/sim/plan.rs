@@ -42,6 +42,12 @@ pub struct Plan {
     pub crashes: bool,
     pub stops: bool,
     pub lost_rings: bool,
+    /// Requests go on to other apps' gates.
+    pub redirects: bool,
+    /// For how many requests there are connections that are let go.
+    pub connections: usize,
+    /// At how many accesses to what others see, at most, a worker stops.
+    pub grain: u64,
 }
 
 impl Plan {
@@ -75,7 +81,16 @@ impl Plan {
             crashes: rough && rng.chance(60),
             stops: rough && rng.chance(60),
             lost_rings: rough && rng.chance(40),
+            redirects: rng.chance(30),
+            connections: rng.one_of(&[1000, 1000, 3]),
+            grain: rng.one_of(&[2, 10, 60]),
         }
+    }
+
+    /// How many times as long a run is as one in which a worker does all that it does for an event in
+    /// some ten goes.
+    pub fn pace(&self) -> u64 {
+        60_u64.div_ceil(self.grain).min(12)
     }
 
     pub fn longest_interval(&self) -> Duration {

@@ -11,7 +11,8 @@ use crate::gate::policy::Policy;
 use crate::gate::time::Moment;
 use crate::gate::totals::Totals;
 use crate::gate::trial::Outcome;
-use crate::gate::{Cause, Change, State};
+use crate::gate::{Arrival, Cause, Change, State};
+use crate::worker::Ending;
 use account::Account;
 
 /// A request.
@@ -23,18 +24,14 @@ pub type Pid = u32;
 /// Where a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// Nobody has decided about it, or its body is awaited.
+    Arriving,
     Held,
     /// Out of the queue, as its client has gone or its time is up.
     Withdrawn,
     /// Let go in its turn, but not on its way yet.
     LetGo,
-    /// Let go because its time was up.
-    Late,
-    /// Its body is awaited.
-    Reading,
     Through,
-    /// It has ended, though not everybody has heard of it.
-    Over,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,11 +40,13 @@ pub struct Record {
     pub worker: Pid,
     pub place: Place,
     ticket: Ticket,
-    /// The totals know how its hold came to an end.
+    /// The totals know how its hold came to an end, if it was held.
     counted: bool,
-    pub in_flight: bool,
+    /// Since which step it is in flight, for all to see.
+    in_flight: Option<u64>,
+    /// Its app had no room to count it.
+    unattributed: bool,
     pub released: bool,
-    pub upgraded: bool,
     /// The number of the canary that it belongs to, 0 for none.
     trial: u64,
     /// The step at which it was let go.
@@ -62,6 +61,7 @@ pub struct Counts {
     pub upgraded: u32,
     pub released: u32,
     pub trial: u32,
+    pub unattributed: u32,
 }
 
 /// A worker, as seen from outside.
@@ -96,60 +96,142 @@ impl Ledger {
         Self { accounts: vec![Account::new(); apps], ..Self::default() }
     }
 
-    /// The zone makes a record for an app: it may have forgotten the former one if it was idle.
-    pub fn create(&mut self, app: usize) {
+    /// The zone has forgotten an app, as it was idle.
+    pub fn forget_app(&mut self, app: usize) {
         let account = &self.accounts[app];
         assert_eq!(account.state, State::Open, "a closed app is forgotten");
-        let idle = self.of(app).all(|record| record.place == Place::Over);
-        assert!(idle, "an app is forgotten that has requests");
+        let idle = |record: &Record| {
+            record.place == Place::Arriving
+                || record.unattributed
+                || record.in_flight.is_none() && record.counted
+        };
+        assert!(self.of(app).all(idle), "an app is forgotten that has requests");
         self.accounts[app] = Account::new();
     }
 
-    pub fn pass(&mut self, id: Id, app: usize, worker: Pid) {
-        assert_eq!(self.accounts[app].state, State::Open, "a request passes a closed gate");
-        self.check_nobody_waits(app, "a request passes");
-        self.admit(id, Record::through(app, worker));
+    pub fn arrive(&mut self, id: Id, app: usize, worker: Pid) {
+        let record = Record {
+            app,
+            worker,
+            place: Place::Arriving,
+            ticket: NO_TICKET,
+            counted: true,
+            in_flight: None,
+            unattributed: false,
+            released: false,
+            trial: 0,
+            let_go_at: 0,
+        };
+        assert!(self.records.insert(id, record).is_none(), "request {id} arrives twice");
     }
 
-    pub fn bypass(&mut self, id: Id, app: usize, worker: Pid) {
+    /// A request has gone through a gate that it found open, on a look that began at that step.
+    pub fn pass(&mut self, id: Id, begun: u64) {
+        let app = self.records[&id].app;
+        let account = &self.accounts[app];
+        if account.state == State::Open {
+            if account.changed_at < begun {
+                self.check_nobody_waits(app, "a request passes");
+            }
+        } else {
+            let is_sure = account.surely_paused.is_some_and(|since| since < begun);
+            assert!(!is_sure, "request {id} passes a closed gate");
+        }
+        self.go_through(id);
+    }
+
+    /// A request goes through, under the lock.
+    pub fn enter(&mut self, id: Id, attributed: bool, is_excused: bool) {
+        let app = self.records[&id].app;
+        let is_open = self.accounts[app].state == State::Open;
+        assert!(is_open || is_excused, "request {id} passes a closed gate");
+        if is_open {
+            self.check_nobody_waits(app, "a request passes");
+        }
+        self.go_through(id);
+        self.record(id).unattributed = !attributed;
+    }
+
+    fn go_through(&mut self, id: Id) {
+        let step = self.step;
+        let record = self.record(id);
+        record.place = Place::Through;
+        record.in_flight = Some(step);
+    }
+
+    /// Whatever a request was told at a gate, it is on its way to another one.
+    pub fn move_to(&mut self, id: Id, app: usize) {
+        let record = self.record(id);
+        assert!(record.counted && record.in_flight.is_none(), "request {id} moves too early");
+        record.app = app;
+        record.place = Place::Arriving;
+    }
+
+    pub fn bypass(&mut self, id: Id) {
+        let app = self.records[&id].app;
         self.accounts[app].totals.bypassed += 1;
-        self.admit(id, Record::through(app, worker));
     }
 
-    pub fn hold(&mut self, id: Id, app: usize, worker: Pid, ticket: Ticket, max_held: u32) {
-        let held = self.of(app).filter(|record| record.place == Place::Held).count() as u32;
-        assert!(max_held == 0 || held < max_held, "{held} are held, of {max_held} at most");
-        let account = &mut self.accounts[app];
-        let closed = matches!(account.state, State::Paused | State::Releasing);
-        assert!(closed, "a request is held though the app is {:?}", account.state);
-        assert!(account.last_ticket.is_none_or(|last| last < ticket), "a ticket is given twice");
-        account.last_ticket = Some(ticket);
-        account.totals.held += 1;
-        let record = Record { ticket, place: Place::Held, ..Record::through(app, worker) };
-        self.admit(id, Record { counted: false, in_flight: false, ..record });
-    }
-
-    pub fn reject(&mut self, app: usize) {
-        self.accounts[app].totals.rejected += 1;
+    /// The gate has decided about a request that can be held.
+    pub fn meet(&mut self, id: Id, arrival: Arrival, max_held: u32) {
+        let record = self.records[&id];
+        let comes_back = !record.counted;
+        let held = self.of(record.app).filter(|record| record.place == Place::Held).count() as u32;
+        let account = &mut self.accounts[record.app];
+        match arrival {
+            Arrival::Pass => assert_eq!(account.state, State::Open),
+            Arrival::Full | Arrival::Maintenance => {
+                account.totals.rejected += 1;
+                if comes_back {
+                    account.refused += 1;
+                    self.count_end(id);
+                }
+            }
+            Arrival::Hold(ticket) => {
+                let closed = matches!(account.state, State::Paused | State::Releasing);
+                assert!(closed, "a request is held though the app is {:?}", account.state);
+                if comes_back {
+                    assert_eq!(record.ticket, ticket, "request {id} has lost its place");
+                } else {
+                    assert!(max_held == 0 || held < max_held, "{held} are held, of {max_held}");
+                    let is_new = account.last_ticket.is_none_or(|last| last < ticket);
+                    assert!(is_new, "a ticket is given twice");
+                    account.last_ticket = Some(ticket);
+                    account.totals.held += 1;
+                }
+                let record = self.record(id);
+                (record.ticket, record.place, record.counted) = (ticket, Place::Held, false);
+            }
+        }
     }
 
     /// A worker takes its turn.
     pub fn take(&mut self, take: &Take<'_>) {
         let account = &self.accounts[take.app];
         if !take.leaving {
-            let releasing = account.state == State::Releasing;
-            assert!(releasing, "held requests go though the app is {:?}", account.state);
+            let going = matches!(account.state, State::Releasing | State::Open);
+            assert!(going, "held requests go though the app is {:?}", account.state);
         }
         for id in take.ids {
             let record = self.records[id];
             assert_eq!(record.place, Place::Held, "request {id} goes twice");
             self.check_order(&record, self.step);
-            self.let_go(*id, Place::LetGo);
-            self.record(*id).released = true;
+            let step = self.step;
+            let record = self.record(*id);
+            record.place = Place::LetGo;
+            record.let_go_at = step;
+            record.released = true;
         }
-        self.accounts[take.app].ended += take.ids.len() as u64;
         if self.accounts[take.app].state == State::Releasing {
             self.check_release(take);
+        }
+    }
+
+    /// A request of a batch is counted in flight, for all to see.
+    pub fn is_in_flight(&mut self, id: Id) {
+        let step = self.step;
+        if let Some(record) = self.records.get_mut(&id).filter(|it| it.place == Place::LetGo) {
+            record.in_flight = Some(step);
         }
     }
 
@@ -161,7 +243,7 @@ impl Ledger {
             self.accounts[app].refused += 1;
             self.accounts[app].ended += 1;
             self.count_end(*id);
-            self.records.remove(id);
+            self.record(*id).place = Place::Withdrawn;
         }
     }
 
@@ -171,85 +253,64 @@ impl Ledger {
         record.place = Place::Withdrawn;
     }
 
-    pub fn time_out(&mut self, id: Id) {
+    pub fn withdrawn(&mut self, id: Id, why: Ending) {
         self.count_end(id);
-        let app = self.record(id).app;
-        self.accounts[app].totals.timed_out += 1;
-        self.accounts[app].ended += 1;
+        let account = &mut self.accounts[self.records[&id].app];
+        account.ended += 1;
+        match why {
+            Ending::TimedOut => account.totals.timed_out += 1,
+            Ending::Aborted => account.totals.aborted += 1,
+            _ => panic!("request {id} is withdrawn as {why:?}"),
+        }
     }
 
-    /// A request whose time is up goes on to the backend.
-    pub fn go_late(&mut self, id: Id) {
-        self.let_go(id, Place::Late);
-    }
-
-    /// A request that was let go is on its way, or its body is asked for.
-    pub fn run(&mut self, id: Id) {
+    /// A request that was let go is on its way to the backend.
+    pub fn release(&mut self, id: Id) {
         let record = self.records[&id];
         if record.place == Place::LetGo {
             self.check_order(&record, record.let_go_at);
         }
-        self.record(id).place = Place::Reading;
-    }
-
-    pub fn reach_backend(&mut self, id: Id) {
-        let record = self.records[&id];
-        assert_eq!(record.place, Place::Reading, "request {id} reaches the backend twice");
-        if record.released {
-            self.count_end(id);
-            self.accounts[record.app].totals.released += 1;
-        }
+        self.count_end(id);
+        let account = &mut self.accounts[record.app];
+        account.ended += 1;
+        account.totals.released += 1;
         self.record(id).place = Place::Through;
     }
 
-    /// The client of a held request has gone.
-    pub fn abort(&mut self, id: Id) {
-        self.count_end(id);
-        let record = self.records.remove(&id).expect("it is known");
-        self.accounts[record.app].totals.aborted += 1;
-        self.accounts[record.app].ended += 1;
-    }
-
     /// The client of a request that was let go has gone before it was on its way.
-    pub fn abort_let_go(&mut self, id: Id) {
+    pub fn give_up(&mut self, id: Id) {
         let record = self.records[&id];
         assert_ne!(record.place, Place::Through, "request {id} is given up too late");
         self.count_end(id);
         self.accounts[record.app].totals.aborted += 1;
     }
 
-    /// A request that was let go, or has gone through, is over.
-    pub fn end(&mut self, id: Id) {
+    /// A request is in flight no more: it is over, goes elsewhere, or waits for its body.
+    pub fn leave(&mut self, id: Id) {
         let record = self.record(id);
-        assert!(record.counted, "request {id} ends without that it is counted");
-        record.place = Place::Over;
-        record.in_flight = false;
-        record.upgraded = false;
+        record.in_flight = None;
+        record.unattributed = false;
         record.released = false;
+        if record.place == Place::LetGo {
+            record.place = Place::Arriving;
+        }
     }
 
-    /// Nobody has to hear of a request any more.
+    /// A request is over.
     pub fn forget(&mut self, id: Id) {
-        assert_eq!(self.record(id).place, Place::Over);
-        self.records.remove(&id);
+        let record = self.records.remove(&id).expect("it is known");
+        assert!(record.counted, "request {id} ends without that it is counted");
+        assert!(record.in_flight.is_none(), "request {id} ends in flight");
     }
 
-    pub fn upgrade(&mut self, id: Id) {
-        let record = self.record(id);
-        record.upgraded = true;
-        record.in_flight = false;
-        record.released = false;
-    }
-
-    /// There is no room to count a request.
-    pub fn pass_uncounted(&self, app: usize) {
-        assert_eq!(self.accounts[app].state, State::Open, "a request passes a closed gate");
-        self.check_nobody_waits(app, "a request passes");
-    }
-
-    /// A caller is told that nothing is in flight.
-    pub fn tell_quiet(&self, app: usize) {
-        assert_eq!(self.counts(app).in_flight, 0, "a drain ends too early");
+    /// A caller is told that nothing is in flight, after a look that began at that step.
+    pub fn tell_quiet(&self, app: usize, begun: u64) {
+        let forgotten = |record: &&Record| {
+            (record.app == app || record.unattributed)
+                && record.in_flight.is_some_and(|since| since < begun)
+        };
+        let forgotten = self.records.values().find(forgotten);
+        assert!(forgotten.is_none(), "a drain ends too early: {forgotten:?}");
     }
 
     /// A caller is told how a canary ended.
@@ -321,29 +382,8 @@ impl Ledger {
         counts
     }
 
-    /// How many requests of each app are where in a worker.
-    pub fn counts_of(&self, worker: Pid) -> Vec<Counts> {
-        let mut counts = vec![Counts::default(); self.accounts.len()];
-        for record in self.records.values().filter(|record| record.worker == worker) {
-            counts[record.app].add(record);
-        }
-        counts
-    }
-
-    fn admit(&mut self, id: Id, record: Record) {
-        assert!(self.records.insert(id, record).is_none(), "request {id} arrives twice");
-    }
-
     pub(super) fn record(&mut self, id: Id) -> &mut Record {
         self.records.get_mut(&id).unwrap_or_else(|| panic!("request {id} is over already"))
-    }
-
-    fn let_go(&mut self, id: Id, place: Place) {
-        let step = self.step;
-        let record = self.record(id);
-        record.place = place;
-        record.in_flight = true;
-        record.let_go_at = step;
     }
 
     fn count_end(&mut self, id: Id) {
@@ -356,27 +396,9 @@ impl Ledger {
 impl Counts {
     fn add(&mut self, record: &Record) {
         self.held += u32::from(record.place == Place::Held);
-        self.in_flight += u32::from(record.in_flight);
-        self.upgraded += u32::from(record.upgraded);
+        self.in_flight += u32::from(record.in_flight.is_some());
         self.released += u32::from(record.released);
         self.trial += u32::from(record.trial != 0);
-    }
-}
-
-impl Record {
-    /// A request that has gone through without having been held.
-    fn through(app: usize, worker: Pid) -> Self {
-        Self {
-            app,
-            worker,
-            place: Place::Through,
-            ticket: NO_TICKET,
-            counted: true,
-            in_flight: true,
-            released: false,
-            upgraded: false,
-            trial: 0,
-            let_go_at: 0,
-        }
+        self.unattributed += u32::from(record.unattributed);
     }
 }

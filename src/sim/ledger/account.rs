@@ -11,6 +11,12 @@ use crate::gate::{Cause, Change, State};
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     pub state: State,
+    /// The step at which that last changed.
+    pub changed_at: u64,
+    /// Since when everybody sees that it is paused.
+    pub surely_paused: Option<u64>,
+    /// The number of the pause.
+    pub pause: u64,
     pub deadline: Moment,
     pub policy: Policy,
     /// When the release under way began, and when it loses its limits.
@@ -51,9 +57,10 @@ impl Account {
 }
 
 impl Ledger {
-    pub fn enable(&mut self, app: usize, deadline: Moment, policy: Policy) {
+    pub fn enable(&mut self, app: usize, deadline: Moment, policy: Policy, pause: u64) {
+        self.set_state(app, State::Paused);
         let account = &mut self.accounts[app];
-        account.state = State::Paused;
+        account.pause = pause;
         account.deadline = deadline;
         account.policy = policy;
         account.trial = None;
@@ -85,7 +92,7 @@ impl Ledger {
     }
 
     pub fn maintenance(&mut self, app: usize) {
-        self.accounts[app].state = State::Maintenance;
+        self.set_state(app, State::Maintenance);
         self.accounts[app].trial = None;
     }
 
@@ -132,9 +139,10 @@ impl Ledger {
                 late || trial.failed + trial.lost > 0,
                 "a canary fails for no reason: {trial:?}"
             );
-            account.state = State::Paused;
             account.deadline = Moment::NEVER;
+            account.pause = 0;
             assert_eq!(change.to, State::Paused);
+            self.set_state(app, State::Paused);
         }
     }
 
@@ -145,8 +153,8 @@ impl Ledger {
             return;
         }
         assert_eq!(to, State::Releasing);
+        self.set_state(app, to);
         let account = &mut self.accounts[app];
-        account.state = to;
         account.deadline = Moment::NEVER;
         account.begun = now;
         account.until = now.plus(account.policy.timeout());
@@ -158,14 +166,31 @@ impl Ledger {
 
     fn open(&mut self, app: usize) {
         self.check_nobody_waits(app, "the app is opened");
-        self.accounts[app].state = State::Open;
+        self.set_state(app, State::Open);
     }
 
-    /// The lane of a dead worker is cleared: what it held counts as given up.
-    pub fn bury(&mut self, app: usize, lost: u64) {
+    /// The caller who paused an app has done so.
+    pub fn surely_paused(&mut self, app: usize, pause: u64) {
         let account = &mut self.accounts[app];
-        account.buried += lost;
-        account.totals.aborted += lost;
+        if account.state == State::Paused && account.pause == pause {
+            account.surely_paused = Some(self.step);
+        }
+    }
+
+    fn set_state(&mut self, app: usize, state: State) {
+        let account = &mut self.accounts[app];
+        if account.state != state {
+            account.state = state;
+            account.changed_at = self.step;
+            account.surely_paused = None;
+        }
+    }
+
+    /// So many requests of dead workers are known to have been given up.
+    pub fn bury(&mut self, app: usize, aborted: u64) {
+        let account = &mut self.accounts[app];
+        account.buried += aborted.checked_sub(account.totals.aborted).expect("none comes back");
+        account.totals.aborted = aborted;
         assert!(account.buried <= account.died, "more die than were there: {account:?}");
     }
 }

@@ -4,11 +4,12 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::fiber::Fiber;
+use super::host::{Event, Sim, Worker};
 use super::ledger::{Id, Pid, Place};
-use super::task::{Task, step};
-use super::worker::{Event, Worker};
-use super::world::{LEASE, World};
+use super::world::World;
 use crate::gate::time::Moment;
+use crate::worker::LEASE;
 
 pub struct Crew {
     world: Rc<World>,
@@ -19,22 +20,24 @@ pub struct Crew {
 pub struct Member {
     pub worker: Rc<Worker>,
     /// `None` once it is killed, and its master has not noticed.
-    task: Option<Task>,
+    life: Option<Fiber>,
     stopped: bool,
+    /// It waits for the zone's lock.
+    waits: bool,
 }
 
 impl Member {
     pub fn runs(&self) -> bool {
-        self.task.is_some() && !self.stopped
+        self.life.is_some() && !self.stopped
     }
 
     pub fn is_killed(&self) -> bool {
-        self.task.is_none()
+        self.life.is_none()
     }
 
     /// Whether new requests come to it.
     pub fn listens(&self) -> bool {
-        !self.is_killed() && !self.worker.exiting.get()
+        !self.is_killed() && !self.worker.host.exiting.get()
     }
 
     pub fn listens_and_runs(&self) -> bool {
@@ -58,10 +61,11 @@ impl Crew {
             let mut slots = (first..).step_by(self.world.plan.slots_apart);
             let slot = slots.find(|slot| !taken(slot)).expect("there are slots");
             self.last_pid += 1;
-            let worker = Rc::new(Worker::new(Rc::clone(&self.world), slot, self.last_pid));
-            self.world.set_alive(worker.pid, true);
-            let task: Task = Box::pin(Rc::clone(&worker).live());
-            self.members.push(Member { worker, task: Some(task), stopped: false });
+            let worker = Sim::start(&self.world, slot, self.last_pid);
+            self.world.set_alive(self.last_pid, true);
+            let alive = Rc::clone(&worker);
+            let life = Some(Fiber::new(move || alive.live()));
+            self.members.push(Member { worker, life, stopped: false, waits: false });
         }
     }
 
@@ -74,8 +78,8 @@ impl Crew {
 
     pub fn quit(&self) {
         for member in &self.members {
-            member.worker.exiting.set(true);
-            self.world.nudge(member.worker.slot);
+            member.worker.host.exiting.set(true);
+            self.world.nudge(member.worker.host.slot);
         }
     }
 
@@ -84,12 +88,14 @@ impl Crew {
         while let Some(index) = self.indexes(Member::listens).first() {
             self.kill(*index);
             let dead = self.members.remove(*index);
-            self.world.set_alive(dead.worker.pid, false);
+            self.world.set_alive(dead.worker.host.pid, false);
         }
     }
 
     pub fn ready(&self) -> Vec<usize> {
-        let is_ready = |member: &Member| member.runs() && member.worker.is_ready();
+        let is_ready = |member: &Member| {
+            member.runs() && member.worker.host.is_ready() && !(member.waits && World::is_locked())
+        };
         self.indexes(is_ready)
     }
 
@@ -97,15 +103,15 @@ impl Crew {
         (0..self.members.len()).filter(|index| is(&self.members[*index])).collect()
     }
 
-    /// Lets a worker go on up to its next pause.
+    /// Lets a worker go on, up to some access to what others see.
     pub fn run(&mut self, index: usize) {
         let member = &mut self.members[index];
-        let Some(task) = &mut member.task else { return };
-        let ended = step(task);
-        if member.worker.falls.get() {
-            self.kill(index);
-        } else if ended {
-            let pid = member.worker.pid;
+        let Some(life) = &mut member.life else { return };
+        let grain = self.world.plan.grain;
+        let ended = life.run(self.world.rng.below(grain));
+        member.waits = World::waits_for_lock();
+        if ended {
+            let pid = member.worker.host.pid;
             self.members.remove(index);
             self.world.set_alive(pid, false);
         }
@@ -113,23 +119,31 @@ impl Crew {
 
     pub fn kill(&mut self, index: usize) {
         let member = &mut self.members[index];
-        member.task = None;
+        let Some(life) = member.life.take() else { return };
+        life.kill();
         self.world.calm.set(false);
-        self.world.ledger.borrow_mut().die(member.worker.pid);
+        self.world.ledger.borrow_mut().die(member.worker.host.pid);
+        if !World::is_locked() {
+            self.world.look_at_names();
+        }
     }
 
     /// The master notices that a worker was killed; mostly it replaces it.
     pub fn reap(&mut self, index: usize) {
         let member = self.members.remove(index);
-        self.world.set_alive(member.worker.pid, false);
-        if !member.worker.exiting.get() && self.world.rng.chance(80) {
+        self.world.set_alive(member.worker.host.pid, false);
+        if !member.worker.host.exiting.get() && self.world.rng.chance(80) {
             self.start(1);
         }
     }
 
+    /// Not one that has the lock: all would wait for it.
     pub fn stop(&mut self, index: usize) {
+        if World::is_locked() {
+            return;
+        }
         self.members[index].stopped = true;
-        self.members[index].worker.was_stopped.set(true);
+        self.members[index].worker.host.was_stopped.set(true);
         self.world.calm.set(false);
     }
 
@@ -151,16 +165,20 @@ impl Crew {
     }
 
     pub fn pids(&self, is: impl Fn(&Member) -> bool) -> Vec<Pid> {
-        self.members.iter().filter(|member| is(member)).map(|member| member.worker.pid).collect()
+        self.members
+            .iter()
+            .filter(|member| is(member))
+            .map(|member| member.worker.host.pid)
+            .collect()
     }
 
     pub fn pass_time(&self, time: Duration) {
         self.world.pass_time(time);
-        if self.members.iter().any(|member| member.listens() && member.worker.entered.get()) {
+        if self.members.iter().any(|member| member.listens() && member.worker.host.entered.get()) {
             self.world.staffed.set(self.world.now());
         }
         for member in self.members.iter().filter(|member| !member.is_killed()) {
-            let worker = &member.worker;
+            let worker = &member.worker.host;
             let lease = LEASE.max(4 * worker.interval.get());
             if worker.was_stopped.get() && self.world.now().since(worker.last_beat.get()) > lease {
                 self.world.ledger.borrow_mut().pass_by(worker.pid, true);
@@ -171,7 +189,7 @@ impl Crew {
     /// When the first timer of a worker that runs goes off.
     pub fn next_timer(&self) -> Moment {
         let running = self.members.iter().filter(|member| member.runs());
-        running.map(|member| member.worker.next_timer()).fold(Moment::NEVER, Ord::min)
+        running.map(|member| member.worker.host.next_timer()).fold(Moment::NEVER, Ord::min)
     }
 
     /// Somebody's request that is in one of these places: often the first or the last one.
@@ -180,7 +198,7 @@ impl Crew {
         let alive = self.indexes(|member| !member.is_killed());
         let worker = &self.members[*alive.get(rng.index(alive.len()))?].worker;
         let ledger = self.world.ledger.borrow();
-        let there = worker.requests.borrow();
+        let there = worker.host.requests.borrow();
         let there: Vec<Id> = there
             .keys()
             .filter(|id| ledger.records.get(id).is_some_and(|r| places.contains(&r.place)))
@@ -192,11 +210,13 @@ impl Crew {
     }
 
     pub fn send(worker: &Worker, event: Event) {
-        worker.inbox.borrow_mut().push_back(event);
+        worker.host.inbox.borrow_mut().push_back(event);
     }
 
     /// All tasks end, and let the world go.
     pub fn disband(&mut self) {
-        mem::take(&mut self.members);
+        for member in mem::take(&mut self.members) {
+            member.life.into_iter().for_each(Fiber::kill);
+        }
     }
 }
