@@ -16,6 +16,8 @@ pub mod time;
 pub mod totals;
 pub mod trial;
 
+use core::time::Duration;
+
 use lane::{NO_TICKET, Survey, Ticket};
 use pace::Pace;
 use policy::Policy;
@@ -26,6 +28,11 @@ use trial::{Outcome, Trial, Verdict};
 /// How many requests a worker lets go at a time, besides as many as came in the meantime: its other
 /// clients are served in between.
 pub const BATCH: u32 = 16;
+
+/// For how long those who came during a release, and not those that it was for, can keep it from
+/// ending; and how many of them may be left then, or be overtaken by others of them.
+const SATURATED: Duration = Duration::from_secs(1);
+const WINDOW: Ticket = 256;
 
 /// What an app's gate does with requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,6 +136,9 @@ pub struct Gate {
     /// end of a release does, or of a pause with a deadline, is nobody's decision.
     pub decided: Moment,
     next_ticket: Ticket,
+    /// When the release under way began, and the first ticket of those who came after that.
+    began: Moment,
+    latecomers: Ticket,
     /// When a pause ends by itself.
     pub deadline: Moment,
     /// `Retry-After` of the maintenance answers in seconds, 0 for none.
@@ -159,6 +169,8 @@ impl Default for Gate {
             since: Moment::default(),
             decided: Moment::default(),
             next_ticket: 0,
+            began: Moment::default(),
+            latecomers: 0,
             deadline: Moment::NEVER,
             retry_after: 0,
             policy: Policy::default(),
@@ -271,8 +283,9 @@ impl Gate {
     /// Whose turn it is, asked by a worker whose first ticket is `own`. A worker that is `leaving`
     /// for good, with nobody behind it to resume, lets go what it holds.
     pub fn turn(&self, now: Moment, own: Ticket, leaving: bool, survey: &Survey) -> Turn {
-        let go = |limit: u32| Turn::Go { below: survey.first_elsewhere, limit };
-        let mine = own < survey.first_elsewhere;
+        let below = survey.first_elsewhere.saturating_add(self.window(now, survey));
+        let go = |limit: u32| Turn::Go { below, limit };
+        let mine = own < below;
         match self.state {
             _ if own == NO_TICKET => Turn::Wait(Moment::NEVER),
             State::Maintenance => Turn::Refuse,
@@ -284,6 +297,21 @@ impl Gate {
             },
             State::Paused | State::Releasing => Turn::Wait(Moment::NEVER),
         }
+    }
+
+    /// By how many places requests may overtake others in other workers: none, but at the end of a
+    /// release at once that would not come to it. Clients who ask again as soon as they are answered
+    /// keep it up, as one turn after the other is slower than all workers at the same time. So those
+    /// who came during the release, and only them, go by worker.
+    fn window(&self, now: Moment, survey: &Survey) -> Ticket {
+        let at_once = self.policy.rate == 0 && self.policy.concurrency == 0 && !self.trial.is_on();
+        let late = survey.first_anywhere >= self.latecomers && now.since(self.began) >= SATURATED;
+        if self.state == State::Releasing && at_once && late { WINDOW } else { 0 }
+    }
+
+    /// Whether those who are left would not be there if there had been no pause.
+    fn is_as_good_as_over(&self, now: Moment, survey: &Survey) -> bool {
+        self.window(now, survey) > 0 && Ticket::from(survey.held) <= WINDOW
     }
 
     /// Accounts for `count` requests that go in a turn, and says whether they are a canary's.
@@ -318,7 +346,7 @@ impl Gate {
                 Some(self.release(now, 0, survey, Cause::Deadline))
             }
             State::Releasing if self.trial.is_on() => self.settle_trial(now, survey),
-            State::Releasing if is_empty(survey) => {
+            State::Releasing if is_empty(survey) || self.is_as_good_as_over(now, survey) => {
                 Some(self.change(State::Open, now, Cause::Released))
             }
             State::Releasing if self.release_until <= now => {
@@ -346,12 +374,18 @@ impl Gate {
 
     fn release(&mut self, now: Moment, trial: u32, survey: &Survey, cause: Cause) -> Change {
         self.deadline = Moment::NEVER;
-        self.pace = Pace::start(now);
-        self.release_until = now.plus(self.policy.timeout());
+        self.begin_release(now);
         self.trial = Trial::of(trial);
         self.trials += u64::from(trial > 0);
         let nothing_to_do = trial == 0 && is_empty(survey);
         self.change(if nothing_to_do { State::Open } else { State::Releasing }, now, cause)
+    }
+
+    fn begin_release(&mut self, now: Moment) {
+        self.began = now;
+        self.latecomers = self.next_ticket;
+        self.pace = Pace::start(now);
+        self.release_until = now.plus(self.policy.timeout());
     }
 
     fn settle_trial(&mut self, now: Moment, survey: &Survey) -> Option<Change> {
@@ -371,8 +405,7 @@ impl Gate {
             self.pauses += 1;
             return Some(self.change(State::Paused, now, Cause::CanaryFailed));
         }
-        self.pace = Pace::start(now);
-        self.release_until = now.plus(self.policy.timeout());
+        self.begin_release(now);
         let to = if is_empty(survey) { State::Open } else { State::Releasing };
         Some(self.change(to, now, Cause::CanaryPassed))
     }

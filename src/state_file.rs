@@ -26,7 +26,7 @@ use crate::shm::MAX_NAME;
 const VERSION: u32 = 1;
 
 /// No app's line is longer, and no file has more of them than a zone could.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
+pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// What a file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

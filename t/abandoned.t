@@ -38,6 +38,7 @@ $t->start(<<'EOF');
             proxy_pass http://%%ORIGIN%%/large;
         }
         location /refused { proxy_pass http://127.0.0.1:%%PORT_9%%; }
+        location /ignored { proxy_ignore_client_abort on; proxy_pass http://%%ORIGIN%%/slow; }
         location /file { alias %%FOLDER%%/file; }
         location /pid { intermission off; return 200 $pid; }
         location /intermission/ { intermission_control; }
@@ -83,6 +84,16 @@ $origin->wait_requests(1);
 $origin->answer;
 is_abandoned('half an answer', 1);
 $reader->close;
+
+# nginx can wait for the backend though the client has left.
+$origin->forget;
+my $ignored = $t->client->get('/ignored');
+$origin->wait_requests(1);
+$ignored->close;
+$t->status for 1 .. 5;
+is $t->status->{in_flight}, 1, 'proxy_ignore_client_abort: a drain would wait for it';
+$origin->answer;
+is_abandoned('what has been answered to nobody is not', 0);
 
 # Never sent to a backend.
 $t->enable;

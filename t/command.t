@@ -15,7 +15,12 @@ use Intermission::Test;
 use Intermission::Test::Command;
 
 my $t = Intermission::Test->new;
-my $origin = $t->origin('/slow' => { wait => 1 });
+my @plain = (headers => ['Content-Type: text/plain']);
+my $origin = $t->origin(
+    '/slow' => { wait => 1 },
+    '/older/enable' => { @plain, body => "Pause already enabled.\n" },
+    '/older/status' => { @plain, body => "app: shop\nstate: paused\n" },
+);
 my $server = <<'EOC';
         intermission on;
         location / { proxy_pass http://%%ORIGIN%%; }
@@ -35,9 +40,10 @@ sub json { return map { JSON::PP->new->utf8->decode($_) } split /\n/, shift->out
 
 # Each call, as text.
 my @calls = (
-    [ status => "app: default\n" ],
+    [ status => "Pause disabled.\napp: default\n" ],
     [ enable => "Pause enabled.\n" ],
     [ enable => "Pause already enabled.\n" ],
+    [ status => "Pause enabled.\napp: default\n" ],
     [ disable => "Pause disabled.\n" ],
     [ disable => "Pause already disabled.\n" ],
     [ maintenance => "Maintenance enabled.\n" ],
@@ -80,10 +86,10 @@ for my $address (
     is $command->status, 0, $address =~ s/\Q${\ $t->folder}//r;
     like $command->out, qr/^app: default$/m, 'is the control location';
 }
-like intermission($t, 'status', { INTERMISSION_URL => $url })->out, qr/^app: default/,
+like intermission($t, 'status', { INTERMISSION_URL => $url })->out, qr/^app: default/m,
     'the address may come from the environment';
 like intermission($t, 'status', { http_proxy => 'http://127.0.0.1:1' }, '--url' => $url)->out,
-    qr/^app: default/, 'a proxy is not asked for what is here';
+    qr/^app: default/m, 'a proxy is not asked for what is here';
 my $shop = $url =~ s/intermission$/shop\/control/r;
 like intermission($t, 'status', '--url' => $shop)->out, qr/^app: shop$/m, "the location's own app";
 
@@ -155,5 +161,10 @@ $interrupted->signal('INT');
 is $interrupted->died_of, POSIX::SIGINT(), 'an interrupted drain';
 is $t->status->{state}, 'open', 'is resumed';
 $origin->answer;
+
+# A status of an older module has no line in front of its facts.
+my @drain_older = ('enable', '--url' => $url =~ s/intermission$/older/r, '--drain' => '10s');
+like intermission($t, @drain_older)->out,
+    qr/\APause already enabled\.\ndrained_ms: \d+\napp: shop\nstate: paused\n\z/, 'an older module';
 
 $t->finish;

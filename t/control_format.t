@@ -13,7 +13,7 @@ use lib "$Bin/lib";
 use Intermission::Test;
 
 my $t = Intermission::Test->new;
-$t->origin;
+my $origin = $t->origin('/slow' => { wait => 1 });
 $t->start(<<'EOF');
     server {
         listen 127.0.0.1:%%PORT_80%%;
@@ -92,6 +92,45 @@ pass 'the oldest wait grows';
 $t->disable;
 $held->response;
 ok !$t->status->{oldest_wait_ms}, 'nobody waits any more';
+
+# The first line of a status, by the state; what the call answers for JSON is not changed by it.
+my @facts = $text =~ /^(\w+): \S/gm;
+
+sub says_first {
+    my ($state, $expected) = @_;
+    my ($first, @rest) = split /\n/, call('status')->body;
+    is $first, $expected, "status of an app that is $state: the first line";
+    is_deeply [ map {/^(\w+): \S/} @rest ], \@facts, 'the lines behind it are those of any state';
+    is_deeply [ grep { !/^\w+: \S/ } @rest ], [], 'and no others';
+    is $t->status->{state}, $state, 'as JSON: the state';
+    ok !exists $t->status->{message}, 'and no message';
+    return;
+}
+
+says_first(open => 'Pause disabled.');
+$t->enable;
+says_first(paused => 'Pause enabled.');
+my @slow = map { $t->hold(GET => '/slow') } 1 .. 2;
+$t->must('disable', concurrency => 1);
+says_first(releasing => 'Pause disabled, releasing.');
+$t->must('maintenance');
+says_first(maintenance => 'Maintenance enabled.');
+$t->disable;
+$origin->answer;
+$_->response for @slow;
+
+my ($head, $get) = map { $t->request($_, '/intermission/status') } qw(HEAD GET);
+is $head->header('Content-Length'), length $get->body, 'HEAD: as long as it is';
+is $head->body, '', 'and not there';
+
+# Of all apps: a block for each, as if it were the only one.
+$t->enable('shop');
+my @blocks = split /(?<=\n)\n/, call('status?app=*')->body;
+is_deeply [ sort @blocks ], [ sort map { call("status?app=$_")->body } qw(default shop) ],
+    'status of all: each app as it is by itself';
+my $all = call('disable?app=*')->body;
+like $all, qr/\APause disabled\.\napp: /, 'what a call did to all is said once';
+is scalar(() = $all =~ /^[^:\n]+$/gm), 1, 'and before all of them';
 
 # Errors are not for caches either.
 for my $call (qw(none status?bogus=1)) {

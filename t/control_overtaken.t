@@ -2,26 +2,26 @@
 
 # A call that is kept waiting by the state file, while calls to another worker end what it is about
 # and begin the like anew: it is answered for its own pause or canary, and leaves the new one alone.
-# A FIFO in the place of the state file, or of the new one that is written, keeps a worker waiting for
-# as long as the test needs.
+# A slow disk keeps a worker waiting for as long as the test needs.
 
 use strict;
 use warnings;
 
-use Fcntl qw(O_NONBLOCK O_WRONLY);
 use FindBin qw($Bin);
-use POSIX qw(mkfifo);
 use Test::More;
 
 use lib "$Bin/lib";
 use Intermission::Test;
+use Intermission::Test::SlowDisk;
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin(map { $_ => { wait => 1 } } qw(/slow /first));
 my $folder = $t->folder . '/state';
 mkdir $folder;
 chmod 0777, $folder;
-$t->start(<<'EOC');
+my $disk = Intermission::Test::SlowDisk->new($t->folder . '/disk')
+    or plan skip_all => 'needs a C compiler';
+$disk->start($t, <<'EOC');
     intermission_state_file %%FOLDER%%/state/file;
     server {
         listen 127.0.0.1:%%PORT_80%%;
@@ -55,23 +55,11 @@ sub is_behind {
     return @lines && $lines[-1] =~ /cannot be written/;
 }
 
-sub place_fifo {
-    my ($name) = @_;
+# From its next call on, the worker is kept waiting before it has the lock, or while it writes.
+sub keep_at {
+    my ($what) = @_;
     wait_for { !is_behind($kept) && !is_behind($free) } 'the state file to say what is so';
-    my $file = "$folder/$name";
-    unlink $file;
-    mkfifo $file, 0666 or die "$file: $!";
-    chmod 0666, $file;
-    return $file;
-}
-
-# The new state file is opened, written, and cannot be synced. The next one is a file again.
-sub let_it_write {
-    my ($file) = @_;
-    open my $reader, '<', $file or die "$file: $!";
-    unlink $file;
-    my @written = <$reader>;
-    return scalar @written;
+    return $disk->hold($what => $kept);
 }
 
 sub state { return called('status') =~ /^state: (\w+)$/m ? $1 : undef }
@@ -84,12 +72,11 @@ my $drain = call($kept, 'enable?drain=5s');
 wait_for { state() eq 'paused' } 'the first pause';
 # Both have seen by then that the file was written, and do not look again.
 $t->client_at($_)->get('/pid')->response for $kept, $free;
-my $fifo = place_fifo('file');
-my $writer;
-wait_for { sysopen $writer, $fifo, O_WRONLY | O_NONBLOCK } 'the late call to read the state file';
+keep_at('flock');
+$disk->wait_held(flock => $kept);
 like called('disable'), qr/^Pause disabled\./, 'its pause is ended';
 like called('enable'), qr/^Pause enabled\./, 'and another one begins';
-close $writer;
+$disk->let_go(flock => $kept);
 my $late = $drain->response;
 is $late->status, 409, 'a drain that is late';
 like $late->body, qr/^The pause has ended meanwhile, with 1 still in flight\./, 'for its own pause';
@@ -97,11 +84,11 @@ is state(), 'paused', 'the other pause goes on';
 called('disable');
 
 # A pause that is over before its call waits for the drain.
-$fifo = place_fifo('file.new');
+keep_at('fsync');
 $drain = call($kept, 'enable?drain=2s');
 wait_for { state() eq 'paused' } 'the pause';
 called($_) for qw(disable enable);
-ok let_it_write($fifo), 'the call goes on';
+ok $disk->let_go(fsync => $kept), 'the call goes on';
 my $early = $drain->response;
 is $early->status, 409, 'a drain whose pause was over before it began to wait';
 is state(), 'paused', 'the other pause goes on';
@@ -110,13 +97,13 @@ is state(), 'paused', 'the other pause goes on';
 # another pace makes it write.
 called('enable');
 my @held = map { $t->hold(GET => $_, client => $t->client_at($free)) } qw(/first /second);
-$fifo = place_fifo('file.new');
+keep_at('fsync');
 my $canary = call($kept, 'disable?canary=1&concurrency=9');
 wait_for { state() eq 'releasing' } 'the canary';
 called('enable');
 my $other = $t->client_at($free)->get('/intermission/disable?canary=1');
 wait_for { state() eq 'releasing' } 'the other canary';
-ok let_it_write($fifo), 'the call goes on';
+ok $disk->let_go(fsync => $kept), 'the call goes on';
 my $answer = $canary->response;
 is $answer->status, 409, 'a canary that was over before its call began to wait';
 like $answer->body, qr/^The canary was ended by another call/, 'by another one';

@@ -91,7 +91,8 @@ same([ $section_of{'What is answered'} =~ /^\| (\d{3}) /gm ], [ keys %status ], 
 my %status_line = map { /^(\w+):/ ? ($1 => 1) : () } split /\n/, $t->control('status')->body;
 my ($example) = $section_of{'`status`'} =~ /^```\n\$ curl [^\n]*\n(.*?)^```/ms;
 same([ $example =~ /^(\w+):/gm ], [ keys %status_line ], 'the lines of a status');
-like $readme, qr/`\Q$_\E`/, "the README quotes: $_" for $control =~ /=> "(\w+(?: \w+)+\.)"/g;
+like $readme, qr/`\Q$_\E`/, "the README quotes: $_"
+    for slurp('src/control.rs', 'src/control/report.rs') =~ /=> "(\w+(?:,? \w+)+\.)"/g;
 
 # Metrics.
 my @metrics = $t->control('metrics')->body =~ /^# TYPE (\w+)/gm;

@@ -144,7 +144,7 @@ my %series = (
     'state_age_seconds{LABELS}' => '0 0 60 120 180 240 300',
     'longest_wait_seconds{LABELS}' => '0 0 60 120 180 240 300',
     'held_requests{LABELS}' => '0 1000 2000 3000 4000 5000 5000',
-    'worker_held_requests{LABELS,worker="0"}' => '0 100 290 300 300 300 300',
+    'worker_held_requests{LABELS,worker="0"}' => '0 100 530 540 540 540 540',
     'requests_total{LABELS,outcome="rejected"}' => '0 0 0 0 0 5 5',
     'requests_total{LABELS,outcome="timed_out"}' => '0 0 0 0 0 0 0',
 );

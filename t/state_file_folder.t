@@ -12,6 +12,7 @@ use Time::HiRes qw(sleep);
 
 use lib "$Bin/lib";
 use Intermission::Test;
+use Intermission::Test::StateFile qw(keep_lock);
 
 use constant { APPS => 60, OTHERS => 50 };
 
@@ -60,8 +61,9 @@ become('app-' . APPS, 'paused', 'the other nginx follows the file');
 
 SKIP: {
     my $before = bytes_read() // skip 'the system does not tell what a process reads', 1;
-    my @names = ('a', 'fil', 'file2', 'file.old', 'a name that is much longer than that of the file');
+    my @names = ('a', 'fil', 'file2', 'file.bad', 'file.new', 'a name that is much longer than that of the file');
     replace(map { $names[ $_ % @names ] } 1 .. OTHERS);
+    for (1 .. OTHERS) { undef(my $lock = keep_lock("$folder/file")) }
     sleep 0.1;
     cmp_ok bytes_read() - $before, '<', 2 * -s "$folder/file", 'it reads it for no other one';
 }

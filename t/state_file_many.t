@@ -7,13 +7,13 @@
 use strict;
 use warnings;
 
-use Fcntl qw(:flock);
 use FindBin qw($Bin);
 use Test::More;
 use Time::HiRes qw(time);
 
 use lib "$Bin/lib";
 use Intermission::Test;
+use Intermission::Test::StateFile qw(keep_lock);
 
 # How often a worker writes at most, and when what has changed is in the file, in seconds.
 use constant { WORKERS => 2, APPS => 150, PAUSE => 0.1, SOON => 3 };
@@ -98,13 +98,12 @@ are_few('deadlines', $before, $started, 0);
 $t->enable('shop');
 @held = map { $t->hold(GET => '/?app=shop', app => 'shop') } 1 .. 3;
 $t->must('disable', app => 'shop', rate => '1r/s', burst => 1);
-open my $directory, '<', $t->folder . '/state' or die "open: $!";
-flock $directory, LOCK_EX or die "flock: $!";
+my $lock = keep_lock($file);
 is scalar(grep { $_->response->status == 200 } @held), 3, 'a release ends while the file is locked';
 my $locked_until = time + 0.5;
 wait_for { time > $locked_until } 'a worker to have tried';
 like file_says(), qr/^releasing shop /m, 'the file says nothing new';
-close $directory;
+undef $lock;
 says_soon('after the lock', time);
 unlike $t->server->log, qr/state file .* cannot be written/, 'nobody complains';
 

@@ -7,13 +7,13 @@
 use strict;
 use warnings;
 
-use Fcntl qw(:flock);
 use FindBin qw($Bin);
 use Test::More;
 use Time::HiRes qw(stat);
 
 use lib "$Bin/lib";
 use Intermission::Test;
+use Intermission::Test::StateFile qw(try_lock);
 
 plan skip_all => 'needs root, so that workers run as another user' if $> != 0;
 
@@ -43,8 +43,7 @@ sub become {
 sub stop_between_tries {
     my ($pid) = @_;
     $one->stop_process($pid);
-    open my $lock, '<', $folder or die "$folder: $!";
-    return 1 if flock $lock, LOCK_EX | LOCK_NB;
+    return 1 if try_lock("$folder/file");
     kill CONT => $pid;
     return 0;
 }

@@ -7,13 +7,13 @@
 use strict;
 use warnings;
 
-use Fcntl qw(:flock);
 use FindBin qw($Bin);
 use Test::More;
 use Time::HiRes qw(time);
 
 use lib "$Bin/lib";
 use Intermission::Test;
+use Intermission::Test::StateFile qw(keep_lock);
 
 use constant { EACH => 10, SOON => 1 };
 
@@ -139,10 +139,9 @@ $at_new->get('/intermission/enable?for=1h')->response;
 reaches($at_old, 'paused', 'and back');
 
 # A call that cannot be written at once is not undone by what the other one writes meanwhile.
-open my $directory, '<', $t->folder . '/state' or die "open: $!";
-flock $directory, LOCK_EX or die "flock: $!";
+my $lock = keep_lock($t->folder . '/state/file');
 $at_old->get('/intermission/disable')->response;
-close $directory;
+undef $lock;
 $at_new->get('/intermission/enable?app=other')->response;
 reaches($at_new, 'open', 'a call that was written late arrives as well', 3);
 like state_at($at_old), qr/^open/, 'and is not undone';

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::Done;
 use crate::gate::State;
 use crate::gate::totals::Totals;
 
@@ -26,6 +27,16 @@ pub struct Report {
 }
 
 impl Report {
+    /// The first line of `status`, for scripts to match: what the call that led to this state answered.
+    pub fn line(&self) -> &'static str {
+        match self.state {
+            State::Open => Done::Disabled.line(),
+            State::Paused => Done::Enabled.line(),
+            State::Releasing => "Pause disabled, releasing.",
+            State::Maintenance => Done::Maintenance.line(),
+        }
+    }
+
     pub fn text(&self) -> String {
         let mut lines = format!(
             "app: {}\nstate: {}\nheld: {}\nin_flight: {}\nupgraded: {}\noldest_wait_ms: {}\n\

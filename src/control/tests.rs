@@ -393,6 +393,15 @@ fn a_report_is_as_the_readme_has_it() {
 }
 
 #[test]
+fn each_state_has_a_line_of_its_own() {
+    let line = |state| Report { state, ..report(b"default") }.line();
+    assert_eq!(line(State::Open), Done::Disabled.line());
+    assert_eq!(line(State::Paused), Done::Enabled.line());
+    assert_eq!(line(State::Releasing), "Pause disabled, releasing.");
+    assert_eq!(line(State::Maintenance), Done::Maintenance.line());
+}
+
+#[test]
 fn a_name_cannot_make_a_line_of_its_own() {
     let lines = report(b"default").text().lines().count();
     for name in ["a\nstate: open", "a\r\nb", "a\u{85}b", "\0", "\u{1b}[2J"] {

@@ -172,6 +172,31 @@ fn every_turn_in_every_state() {
 }
 
 #[test]
+fn who_came_late_does_not_keep_a_release_from_ending() {
+    let mut gate = releasing(Policy::default());
+    assert_eq!(gate.arrive(0, 0), Arrival::Hold(3));
+    let seen = |first_elsewhere| Survey {
+        first_elsewhere,
+        first_anywhere: first_elsewhere,
+        ..Survey::default()
+    };
+    let wait = Turn::Wait(Moment::NEVER);
+    assert_eq!(gate.turn(at(999), 4, false, &seen(3)), wait, "at first each waits for its turn");
+    assert_eq!(gate.turn(at(1000), 4, false, &seen(2)), wait, "as long as one is held it was for");
+    let go = Turn::Go { below: 3 + WINDOW, limit: u32::MAX };
+    assert_eq!(gate.turn(at(1000), 4, false, &seen(3)), go);
+    assert_eq!(gate.turn(at(1000), 3 + WINDOW, false, &seen(3)), wait, "within limits");
+    let left = |held| Survey { held, ..seen(3) };
+    assert_eq!(gate.settle(at(999), &left(1)), None);
+    assert_eq!(gate.settle(at(1000), &left(257)), None, "too many are left");
+    let change = gate.settle(at(1000), &left(256)).expect("it is over");
+    assert_eq!((change.to, change.cause), (State::Open, Cause::Released));
+    let mut paced = releasing(paced(10, 1, 0));
+    assert_eq!(paced.arrive(0, 0), Arrival::Hold(3));
+    assert_eq!(paced.turn(at(1000), 4, false, &seen(3)), wait, "and not with a pace");
+}
+
+#[test]
 fn tickets_are_never_given_twice() {
     let mut gate = gate_in(State::Paused);
     for made in [Call::Enable, Call::Disable, Call::Maintenance, Call::Enable] {

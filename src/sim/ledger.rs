@@ -49,6 +49,8 @@ pub struct Record {
     pub released: bool,
     /// The number of the canary that it belongs to, 0 for none.
     trial: u64,
+    /// The step at which it came to be held, or came back.
+    came_at: u64,
     /// The step at which it was let go.
     let_go_at: u64,
 }
@@ -120,6 +122,7 @@ impl Ledger {
             unattributed: false,
             released: false,
             trial: 0,
+            came_at: 0,
             let_go_at: 0,
         };
         assert!(self.records.insert(id, record).is_none(), "request {id} arrives twice");
@@ -174,7 +177,7 @@ impl Ledger {
 
     /// The gate has decided about a request that can be held.
     pub fn meet(&mut self, id: Id, arrival: Arrival, max_held: u32) {
-        let record = self.records[&id];
+        let (record, step) = (self.records[&id], self.step);
         let comes_back = !record.counted;
         let held = self.of(record.app).filter(|record| record.place == Place::Held).count() as u32;
         let account = &mut self.accounts[record.app];
@@ -201,13 +204,15 @@ impl Ledger {
                 }
                 let record = self.record(id);
                 (record.ticket, record.place, record.counted) = (ticket, Place::Held, false);
+                record.came_at = step;
             }
         }
     }
 
     /// A worker takes its turn.
     pub fn take(&mut self, take: &Take<'_>) {
-        let account = &self.accounts[take.app];
+        let account = &mut self.accounts[take.app];
+        account.let_latecomers_mingle(take.now);
         if !take.leaving {
             let going = matches!(account.state, State::Releasing | State::Open);
             assert!(going, "held requests go though the app is {:?}", account.state);
@@ -277,12 +282,24 @@ impl Ledger {
         self.record(id).place = Place::Through;
     }
 
-    /// The client of a request that was let go has gone before it was on its way.
-    pub fn give_up(&mut self, id: Id) {
-        let record = self.records[&id];
-        assert_ne!(record.place, Place::Through, "request {id} is given up too late");
-        self.count_end(id);
-        self.accounts[record.app].totals.aborted += 1;
+    /// A request that was let go has come to its end at the gate.
+    pub fn end_hold(&mut self, id: Id, how: Ending) {
+        let app = self.records[&id].app;
+        match how {
+            Ending::Released => return self.release(id),
+            Ending::Aborted => {
+                assert_ne!(
+                    self.records[&id].place,
+                    Place::Through,
+                    "request {id} is given up late"
+                );
+                self.count_end(id);
+                self.accounts[app].totals.aborted += 1;
+            }
+            // It has been counted when it met the gate.
+            _ => {}
+        }
+        self.accounts[app].ended += 1;
     }
 
     /// A request is in flight no more: it is over, goes elsewhere, or waits for its body.
@@ -365,7 +382,11 @@ impl Ledger {
 
     /// Whether requests of an app wait for their turn, or are on their way out of the queue.
     pub fn somebody_waits(&self, app: usize) -> bool {
-        self.of(app).any(|record| matches!(record.place, Place::Held | Place::LetGo))
+        self.waiting(app).next().is_some()
+    }
+
+    fn waiting(&self, app: usize) -> impl Iterator<Item = &Record> {
+        self.of(app).filter(|record| matches!(record.place, Place::Held | Place::LetGo))
     }
 
     /// Whether requests that these workers hold are to be released, and are not.

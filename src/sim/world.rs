@@ -198,8 +198,7 @@ impl World {
             }
             Fact::Withdraws(passage) => ledger.withdraw(id(passage)),
             Fact::Withdrawn(passage, why) => ledger.withdrawn(id(passage), why),
-            Fact::Released(passage) => ledger.release(id(passage)),
-            Fact::GivenUp(passage) => ledger.give_up(id(passage)),
+            Fact::HoldEnded(passage, how) => ledger.end_hold(id(passage), how),
             Fact::Left(passage) => ledger.leave(id(passage)),
             Fact::CanaryOver { passage, outcome, .. } => ledger.end_trial(id(passage), outcome),
         }

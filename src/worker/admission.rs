@@ -118,7 +118,7 @@ impl<H: Host> Worker<H> {
                     self.remember(number, entry);
                 }
                 if passage.comes_back() && passage.why_let_go() == Ending::Released {
-                    self.count_released(entry.app(), passage);
+                    self.count_end(entry.app(), passage, Ending::Released);
                 }
                 passage.go_through(Some(entry), Flight::Plain, ending);
             }
@@ -129,6 +129,9 @@ impl<H: Host> Worker<H> {
             Answer::Held => return Decision::Held,
             Answer::Full => return Decision::Refused(Ending::Rejected),
             Answer::Maintenance(entry) => {
+                if passage.comes_back() {
+                    self.count_end(entry.app(), passage, Ending::Maintenance);
+                }
                 passage.entry.set(Some(entry));
                 return Decision::Refused(Ending::Maintenance);
             }

@@ -113,10 +113,7 @@ impl<H: Host> Worker<H> {
             self.withdraw(passage, Ending::Aborted, |totals| totals.aborted += 1);
         } else if let Some(entry) = passage.entry.get() {
             if passage.ending.replace(Ending::Aborted) == Ending::Released {
-                self.update(entry.app(), |gate| {
-                    self.host.note(Fact::GivenUp(passage));
-                    gate.totals.aborted += 1;
-                });
+                self.count_end(entry.app(), passage, Ending::Aborted);
             }
         }
         passage.link.remove();

@@ -137,10 +137,9 @@ pub enum Fact<'t, H: Host> {
     Withdraws(&'t Passage<H>),
     /// It is out, for this reason.
     Withdrawn(&'t Passage<H>, Ending),
-    /// A request that was held goes on to the backend.
-    Released(&'t Passage<H>),
-    /// One that was let go does not.
-    GivenUp(&'t Passage<H>),
+    /// A request that was held, and let go, has come to its end at the gate: it goes on to the backend,
+    /// or does not.
+    HoldEnded(&'t Passage<H>, Ending),
     /// A request is no more in flight.
     Left(&'t Passage<H>),
     /// It is no more one of a canary.

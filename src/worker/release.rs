@@ -77,10 +77,14 @@ impl<H: Host> Worker<H> {
             self.serve_and_pass_on(queue.app);
             return;
         }
-        let survey = self.survey(queue.app);
-        if survey.first_elsewhere < queue.first_ticket() {
+        let (survey, own) = (self.survey(queue.app), queue.first_ticket());
+        if survey.first_elsewhere < own {
             self.host.ring(self.slots_at(queue.app, survey.first_elsewhere));
-        } else {
+        }
+        let now = self.host.now();
+        let turn = |gate: &Gate| gate.turn(now, own, self.leaving.get(), &survey);
+        let turn = self.zone.lock().gate(queue.app).map(turn);
+        if survey.first_elsewhere > own || matches!(turn, Some(Turn::Go { .. })) {
             queue.post_next(&self.host);
         }
     }
@@ -96,18 +100,23 @@ impl<H: Host> Worker<H> {
             return Going::Gone;
         }
         if let Some(entry) = passage.entry() {
-            self.count_released(entry.app(), passage);
+            self.count_end(entry.app(), passage, Ending::Released);
         }
         passage.set_through();
         Going::On
     }
 
-    /// A request that was held goes on to the backend.
-    pub(super) fn count_released(&self, app: AppId, passage: &Passage<H>) {
+    /// A request that was held, and let go, has come to its end at the gate. If that is maintenance, the
+    /// gate has counted it as rejected.
+    pub(super) fn count_end(&self, app: AppId, passage: &Passage<H>, how: Ending) {
         let waited = passage.waited(self.host.now()).unwrap_or_default();
         self.update(app, |gate| {
-            self.host.note(Fact::Released(passage));
-            gate.totals.released += 1;
+            self.host.note(Fact::HoldEnded(passage, how));
+            match how {
+                Ending::Released => gate.totals.released += 1,
+                Ending::Aborted => gate.totals.aborted += 1,
+                _ => {}
+            }
             gate.waits.record(waited);
         });
     }

@@ -16,7 +16,7 @@ use crate::nginx::ffi::headers;
 pub struct Answer {
     pub status: u16,
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
-    /// The first line, unless the reports are all there is to say.
+    /// The first line, unless the reports are all there is to say: in text each has its own then.
     pub line: Option<String>,
     /// What the call brought besides, as `name: value`.
     pub facts: Vec<(&'static str, u64)>,
@@ -73,7 +73,11 @@ impl Answer {
         for (name, value) in &self.facts {
             text += &format!("{name}: {value}\n");
         }
-        text + &self.reports.iter().map(Report::text).collect::<Vec<_>>().join("\n")
+        let of_report = |report: &Report| match self.line {
+            Some(_) => report.text(),
+            None => format!("{}\n{}", report.line(), report.text()),
+        };
+        text + &self.reports.iter().map(of_report).collect::<Vec<_>>().join("\n")
     }
 
     fn json(&self) -> String {

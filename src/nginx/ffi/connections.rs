@@ -9,34 +9,36 @@ use nginx_sys::ngx_cycle;
 /// File descriptors for what is no connection: logs, listening sockets, temporary files.
 const OTHER_FILES: usize = 64;
 
-/// For the control location, health checks and clients that come and go: an eighth, 32 at most.
+/// For the control location, health checks and clients that come and go: a sixteenth, below which nginx
+/// closes connections that are idle, and as much again, 16 at most.
 fn reserve(connections: usize) -> usize {
-    (connections / 8).min(32)
+    connections / 16 + (connections / 16).min(16)
 }
 
 /// Whether a worker has no connections left but for a reserve, so that one more request cannot be held.
 pub fn are_short() -> bool {
-    let (total, left) = connections();
-    left <= reserve(total)
+    budgets().iter().any(|(total, left)| *left <= reserve(*total))
 }
 
-/// How many requests can be let go at the moment: each needs a connection to the backend. Half of the
-/// reserve is left to others.
+/// How many requests can be let go at the moment: each needs a connection to the backend. Half of what
+/// the reserve has above nginx's own is for them.
 pub fn free_for_release() -> usize {
-    let (total, left) = connections();
-    left.saturating_sub(reserve(total) / 2)
+    let free =
+        |(total, left): (usize, usize)| left.saturating_sub((reserve(total) + total / 16) / 2);
+    budgets().map(free).into_iter().min().unwrap_or(0)
 }
 
-/// How many connections there may be, and how many are left.
-fn connections() -> (usize, usize) {
+/// How many connections and how many files for them there may be, and how many of these are left.
+/// nginx takes connections from idle clients where it has no others, but not files.
+fn budgets() -> [(usize, usize); 2] {
     // SAFETY: nginx's own cycle.
     let (total, free, reusable) = unsafe {
         let cycle = &*ngx_cycle;
         (cycle.connection_n, cycle.free_connection_n, cycle.reusable_connections_n)
     };
     let in_use = total.saturating_sub(free);
-    let files_left = most_files().saturating_sub(OTHER_FILES.saturating_add(in_use));
-    (total, free.min(files_left).saturating_add(reusable))
+    let files = most_files().saturating_sub(OTHER_FILES);
+    [(total, free.saturating_add(reusable)), (files.min(total), files.saturating_sub(in_use))]
 }
 
 /// How many files this process may have open.

@@ -9,7 +9,8 @@ use nginx_sys::{
     NGX_AGAIN, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK,
     ngx_add_timer, ngx_del_timer, ngx_event_t, ngx_handle_read_event, ngx_handle_write_event,
     ngx_http_block_reading, ngx_http_core_run_phases, ngx_http_finalize_request,
-    ngx_http_request_t, ngx_http_test_reading, ngx_int_t, ngx_post_event, ngx_posted_events,
+    ngx_http_request_empty_handler, ngx_http_request_t, ngx_http_test_reading, ngx_int_t,
+    ngx_post_event, ngx_posted_events,
 };
 
 use super::body;
@@ -49,6 +50,7 @@ pub unsafe fn suspend(passage: &Passage, conf: &LocConf) -> ngx_int_t {
             }
         }
         if !watch(request) {
+            stop_watching(request);
             return FAILED;
         }
     }
@@ -83,6 +85,32 @@ unsafe fn watch(request: *mut ngx_http_request_t) -> bool {
     }
 }
 
+/// # Safety
+///
+/// `request` is a living request.
+unsafe fn stop_watching(request: *mut ngx_http_request_t) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        stop_timer(request);
+        (*request).read_event_handler = Some(ngx_http_block_reading);
+        (*request).write_event_handler = Some(ngx_http_request_empty_handler);
+    }
+}
+
+/// Ends a request that was suspended. It may not be over with that: nginx may ask a backend for the page
+/// of its status, and would take a client that leaves meanwhile for one of whom it knows nothing else.
+///
+/// # Safety
+///
+/// `request` is a living request.
+unsafe fn end(request: *mut ngx_http_request_t, status: ngx_int_t) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        stop_watching(request);
+        ngx_http_finalize_request(request, status);
+    }
+}
+
 /// Called by nginx when it is the request's turn, when its time is up, and for nothing.
 unsafe extern "C" fn on_write(request: *mut ngx_http_request_t) {
     // SAFETY: nginx passes a living request, which has a passage, as this is its handler.
@@ -109,9 +137,9 @@ unsafe fn wait_on(passage: &Passage, write: *mut ngx_event_t) {
     // SAFETY: the caller's promise.
     unsafe {
         if has_stopped_listening((*request).connection) {
-            ngx_http_finalize_request(request, NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
+            end(request, NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
         } else if ngx_handle_write_event(write, 0) != NGX_OK as ngx_int_t {
-            ngx_http_finalize_request(request, FAILED);
+            end(request, FAILED);
         }
     }
 }
@@ -145,12 +173,11 @@ unsafe fn refuse(passage: &Passage, status: u16) {
     passage.debug("refused");
     // SAFETY: the caller's promise.
     unsafe {
-        stop_timer(request);
         body::drop_unfinished(passage);
         if let Some(conf) = LocConf::of(request).filter(|_| status == 503) {
             add_retry_after(passage, conf);
         }
-        ngx_http_finalize_request(request, status as ngx_int_t);
+        end(request, status as ngx_int_t);
     }
 }
 
@@ -183,7 +210,7 @@ unsafe fn prepare(passage: &Passage) {
         let reads = LocConf::of(request).is_some_and(|conf| conf.read_body() != ReadBody::Off);
         if reads && body::is_unread(request) {
             match body::ask(passage) {
-                Asked::Failed(status) => ngx_http_finalize_request(request, status),
+                Asked::Failed(status) => end(request, status),
                 // nginx may have put a handler there that does nothing.
                 Asked::Later | Asked::Come => (*request).write_event_handler = Some(on_write),
             }
@@ -205,7 +232,7 @@ unsafe fn go(passage: &Passage) {
             Going::Waits => passage.debug("waits for its body"),
             Going::Gone => {
                 passage.debug("let go, but its client has gone");
-                ngx_http_finalize_request(request, NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
+                end(request, NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
             }
             Going::On => {
                 passage.debug("goes on");
@@ -229,7 +256,7 @@ pub unsafe fn body_has_come(passage: &Passage) {
                 passage.has_come();
                 run_phases(passage);
             }
-            Stage::Held if !watch(request) => ngx_http_finalize_request(request, FAILED),
+            Stage::Held if !watch(request) => end(request, FAILED),
             Stage::Held => {}
             _ => (*request).write_event_handler = Some(on_write),
         }

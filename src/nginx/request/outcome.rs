@@ -55,12 +55,12 @@ pub unsafe fn judge_by_answer(passage: &Passage) {
     let Some(worker) = Worker::here() else { return };
     // SAFETY: the caller's promise; an upstream with a cleanup is not through yet.
     unsafe {
+        let is_good = (*request).headers_out.status < 500;
         let upstream = (*request).upstream.as_mut().filter(|upstream| !upstream.cleanup.is_null());
-        let Some(upstream) = upstream else {
+        let Some(upstream) = upstream.filter(|_| is_good) else {
             return worker.judge(passage, of(request));
         };
-        let is_good = (*request).headers_out.status < 500;
-        if is_good && passage.own.answered.get().is_none() && passage.canary().is_some() {
+        if passage.own.answered.get().is_none() && passage.canary().is_some() {
             passage.own.answered.set(upstream.finalize_request);
             upstream.finalize_request = Some(finalize);
             worker.canary_answers(passage);

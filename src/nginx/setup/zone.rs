@@ -62,7 +62,9 @@ unsafe fn init_zone(shm_zone: &ngx_shm_zone_t, old: Option<&MainConf>) -> Result
         let store = shm_zone.data.cast::<MainConf>().as_ref().and_then(store_of);
         if let Some(memory) = NonNull::new((*pool).data) {
             let zone = Zone::attach(memory.cast()).map_err(|_| foreign())?;
-            if let Some(store) = store.filter(|store| old.and_then(store_of) != Some(*store)) {
+            if let Some(store) =
+                store.filter(|store| old.and_then(store_of).as_ref() != Some(store))
+            {
                 store.supersede(&zone);
             }
             return Ok(());
@@ -87,8 +89,8 @@ unsafe fn init_zone(shm_zone: &ngx_shm_zone_t, old: Option<&MainConf>) -> Result
     Ok(())
 }
 
-fn store_of(main: &MainConf) -> Option<Store<'_>> {
-    main.state_file.as_deref().map(Store::new)
+fn store_of(main: &MainConf) -> Option<Store> {
+    main.state_file.clone().map(Store::new)
 }
 
 fn foreign() -> String {

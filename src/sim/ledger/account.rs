@@ -1,5 +1,7 @@
 //! The states of the apps, as they must be after each call and each event.
 
+use std::time::Duration;
+
 use super::Ledger;
 use crate::gate::lane::Ticket;
 use crate::gate::policy::Policy;
@@ -35,6 +37,10 @@ pub struct Account {
     pub buried: u64,
     pub refused: u64,
     pub last_ticket: Option<Ticket>,
+    /// The first ticket after the release under way had begun.
+    pub latecomers: Ticket,
+    /// From which ticket on requests may overtake each other, as they kept a release from ending.
+    pub mingling: Option<Ticket>,
     /// What this release has let go, and when.
     pub paced: Vec<(Moment, u32)>,
 }
@@ -53,6 +59,19 @@ pub struct Trial {
 impl Account {
     pub fn new() -> Self {
         Self { deadline: Moment::NEVER, until: Moment::NEVER, ..Self::default() }
+    }
+
+    /// Those who came during a release at once may overtake each other, if it takes too long.
+    pub fn let_latecomers_mingle(&mut self, now: Moment) {
+        let at_once = self.policy.rate == 0 && self.policy.concurrency == 0;
+        let late = now.since(self.begun) >= Duration::from_secs(1);
+        if self.state == State::Releasing && at_once && late && self.trial.is_none() {
+            self.mingling = Some(self.latecomers);
+        }
+    }
+
+    pub fn mingles(&self, ticket: Ticket) -> bool {
+        self.mingling.is_some_and(|from| ticket >= from)
     }
 }
 
@@ -110,6 +129,7 @@ impl Ledger {
             Cause::Released => {
                 assert_eq!((account.state, change.to), (State::Releasing, State::Open));
                 assert!(account.trial.is_none(), "a release is over before its canary");
+                account.let_latecomers_mingle(now);
                 self.open(app);
             }
             Cause::ReleaseTimeout => {
@@ -157,6 +177,8 @@ impl Ledger {
         let account = &mut self.accounts[app];
         account.deadline = Moment::NEVER;
         account.begun = now;
+        account.latecomers = account.last_ticket.map_or(0, |last| last + 1);
+        account.mingling = None;
         account.until = now.plus(account.policy.timeout());
         account.paced.clear();
         account.trials += u64::from(trial > 0);

@@ -4,13 +4,14 @@ use super::{Ledger, Place, Record, Take};
 
 impl Ledger {
     pub(super) fn check_nobody_waits(&self, app: usize, what: &str) {
-        assert!(!self.somebody_waits(app), "{what} though requests wait");
+        let in_vain = |record: &Record| !self.accounts[app].mingles(record.ticket);
+        assert!(!self.waiting(app).any(in_vain), "{what} though requests wait");
     }
 
     /// Nobody who is there, and has been since `since`, holds a request that comes before this one.
     pub(super) fn check_order(&self, record: &Record, since: u64) {
         for (id, other) in &self.records {
-            if other.app != record.app || other.ticket >= record.ticket {
+            if other.app != record.app || other.ticket >= record.ticket || other.came_at > since {
                 continue;
             }
             let waits = match other.place {
@@ -18,6 +19,9 @@ impl Ledger {
                 Place::LetGo => record.worker != other.worker || record.place == Place::LetGo,
                 _ => false,
             };
+            if self.accounts[record.app].mingles(other.ticket) && other.worker != record.worker {
+                continue;
+            }
             let standing = self.workers.get(&other.worker).copied().unwrap_or_default();
             let excused = standing.passed_by || standing.passed_by_at > since;
             let itself = other.worker == record.worker;

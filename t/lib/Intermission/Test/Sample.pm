@@ -16,7 +16,7 @@ sub settled {
     $text =~ s/\blisten \[::\]:\d+[^;]*;//g;
     $text =~ s/\blisten (?:127\.0\.0\.1:)?(\d+)/listen 127.0.0.1:%%PORT_$1%%/g;
     $text =~ s{\blisten unix:\S*/}{listen unix:%%FOLDER%%/}g;
-    $text =~ s{\baccess_log /\S*/}{access_log %%FOLDER%%/}g;
+    $text =~ s{\b(access_log|intermission_state_file) /\S*/}{$1 %%FOLDER%%/}g;
     $text =~ s{\b(ssl_certificate(?:_key)?) [^;]+;}{$1 %%FOLDER%%/$1.pem;}g and certify($t);
     return $text;
 }
