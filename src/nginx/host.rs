@@ -10,15 +10,15 @@ use nginx_sys::{
     ngx_pool_cleanup_t, ngx_post_event, ngx_posted_events, ngx_posted_next_events,
 };
 
-use super::conf::coverage;
-use super::ffi::boundary::guarded;
-use super::ffi::local::Local;
-use super::ffi::processes::{exists, is_exiting, started};
-use super::ffi::{bells, clock, connections, successor};
-use super::zone::ZoneLock;
 use crate::control::args::shown;
 use crate::gate::time::{Moment, micros};
 use crate::gate::{Cause, Change};
+use crate::nginx::conf::coverage;
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::local::Local;
+use crate::nginx::ffi::processes::{exists, is_exiting, started};
+use crate::nginx::ffi::{bells, clock, connections, successor};
+use crate::nginx::zone::ZoneLock;
 use crate::shm::Liveness;
 use crate::worker::{self, Host, LEASE, Step, Task, Told, When};
 
