@@ -4,7 +4,7 @@
 use std::env;
 use std::path::PathBuf;
 
-const HEADER: &str = "src/nginx/constants.h";
+const HEADER: &str = "src/nginx/ffi/constants.h";
 
 fn main() {
     println!("cargo:rerun-if-changed={HEADER}");

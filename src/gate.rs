@@ -11,8 +11,6 @@ pub mod lane;
 pub mod pace;
 pub mod policy;
 #[cfg(test)]
-mod sim;
-#[cfg(test)]
 mod tests;
 pub mod time;
 pub mod totals;
@@ -84,6 +82,20 @@ pub enum Cause {
     CanaryFailed,
     /// Another nginx wrote it into the state file.
     StateFile,
+}
+
+impl Cause {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Deadline => "deadline",
+            Self::Released => "the last release",
+            Self::ReleaseTimeout => "release timeout",
+            Self::CanaryPassed => "a canary that came back",
+            Self::CanaryFailed => "a canary that failed",
+            Self::StateFile => "the state file",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,5 +12,10 @@ mod control;
 mod gate;
 #[cfg(not(test))]
 mod nginx;
+mod shared;
 mod shm;
+// Coroutines are not for Miri.
+#[cfg(all(test, not(miri)))]
+mod sim;
 mod state_file;
+mod worker;

@@ -1,29 +1,17 @@
-//! The part that knows nginx.
+//! The part that knows nginx, in floors: each imports only those below it, in this order.
 
-mod agent;
-mod body;
-mod boundary;
-mod client;
-mod clock;
+mod ffi;
+
 mod conf;
-mod connections;
-mod constants;
-mod control;
-mod coverage;
-mod directives;
-mod entrance;
-mod filter;
-mod headers;
-mod hold;
-mod local;
-mod module;
-mod outcome;
-mod passage;
-mod queue;
-mod store;
-mod successor;
-mod upstreams;
-mod variables;
-mod wake;
-mod worker;
 mod zone;
+
+mod host;
+
+mod request;
+mod store;
+
+mod control;
+mod process;
+mod setup;
+
+mod module;

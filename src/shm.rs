@@ -13,7 +13,6 @@ mod workers;
 use core::mem::{align_of, size_of};
 use core::ptr::{NonNull, addr_of_mut};
 use core::slice;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use core::time::Duration;
 
 use parking_lot::lock_api::{Mutex, RawMutex};
@@ -21,6 +20,7 @@ use parking_lot::lock_api::{Mutex, RawMutex};
 use crate::gate::State;
 use crate::gate::lane::{Count, Lane, Survey};
 use crate::gate::time::Moment;
+use crate::shared::{Shared32, Shared64};
 pub use directory::{Full, Locked};
 use layout::{
     App, BUCKETS, CHUNK_LANES, Chunk, Directory, Generation, Header, MAGIC, NONE, Name, VERSION,
@@ -59,8 +59,8 @@ impl Entry {
     pub fn pass(&self) -> bool {
         self.lane.add(Count::InFlight);
         if self.record.word.is(self.generation, State::Open) {
-            if self.record.used.load(SeqCst) == 0 {
-                self.record.used.store(1, SeqCst);
+            if self.record.used.get() == 0 {
+                self.record.used.set(1);
             }
             return true;
         }
@@ -153,16 +153,16 @@ impl<R: RawMutex> Zone<R> {
             addr_of_mut!((*header).version).write(VERSION);
             addr_of_mut!((*header).apps).write(apps);
             addr_of_mut!((*header).chunks).write(chunks);
-            addr_of_mut!((*header).cycle).write(AtomicU32::new(0));
-            addr_of_mut!((*header).ended).write(AtomicU32::new(0));
-            addr_of_mut!((*header).changes).write(AtomicU64::new(0));
-            addr_of_mut!((*header).serial).write(AtomicU64::new(0));
-            addr_of_mut!((*header).unsaved).write(AtomicU32::new(0));
-            addr_of_mut!((*header).agreed).write(AtomicU64::new(0));
-            addr_of_mut!((*header).abandoned).write(AtomicU64::new(0));
+            addr_of_mut!((*header).cycle).write(Shared32::new(0));
+            addr_of_mut!((*header).ended).write(Shared32::new(0));
+            addr_of_mut!((*header).changes).write(Shared64::new(0));
+            addr_of_mut!((*header).serial).write(Shared64::new(0));
+            addr_of_mut!((*header).unsaved).write(Shared32::new(0));
+            addr_of_mut!((*header).agreed).write(Shared64::new(0));
+            addr_of_mut!((*header).abandoned).write(Shared64::new(0));
             let never = Moment::NEVER.as_micros();
-            addr_of_mut!((*header).last_abandoned).write(AtomicU64::new(never));
-            addr_of_mut!((*header).slots).write(AtomicU32::new(0));
+            addr_of_mut!((*header).last_abandoned).write(Shared64::new(never));
+            addr_of_mut!((*header).slots).write(Shared32::new(0));
             addr_of_mut!((*header).directory).write(Mutex::from_raw(lock, Directory::new()));
             let workers = addr_of_mut!((*header).workers).cast::<WorkerSlot>();
             for slot in 0..SLOTS {
@@ -231,7 +231,7 @@ impl<R: RawMutex> Zone<R> {
         let chunks = self.chunks;
         let indexes = self.apps.get(app.index()).map_or(&[][..], |app| &app.lanes[..]);
         indexes.iter().enumerate().flat_map(move |(number, index)| {
-            let chunk = (index.load(SeqCst) as usize).checked_sub(1).and_then(|at| chunks.get(at));
+            let chunk = (index.get() as usize).checked_sub(1).and_then(|at| chunks.get(at));
             let lanes = chunk.map_or(&[][..], |chunk| &chunk.lanes[..]);
             lanes.iter().enumerate().map(move |(lane, found)| (number * CHUNK_LANES + lane, found))
         })
@@ -260,7 +260,7 @@ impl<R: RawMutex> Zone<R> {
     /// How many requests are in flight that could be any app's.
     pub fn unattributed(&self, me: usize, liveness: &Liveness) -> u32 {
         let counts = self.workers().enumerate().filter_map(|(slot, worker)| {
-            let unattributed = worker.unattributed.load(SeqCst);
+            let unattributed = worker.unattributed.get();
             (unattributed > 0 && (slot == me || worker.lives(liveness))).then_some(unattributed)
         });
         counts.fold(0, u32::saturating_add)
@@ -269,72 +269,72 @@ impl<R: RawMutex> Zone<R> {
     /// A request that was counted for none is over.
     pub fn leave_unattributed(&self, slot: usize) {
         if let Some(worker) = self.header.workers.get(slot) {
-            worker.unattributed.fetch_sub(1, SeqCst);
+            worker.unattributed.sub(1);
         }
     }
 
     /// Requests that were counted for no app are over, though the backend's answers are not complete.
     pub fn abandon_unattributed(&self, count: u32, now: Moment) {
         if count > 0 {
-            self.header.abandoned.fetch_add(u64::from(count), SeqCst);
-            self.header.last_abandoned.store(now.as_micros(), SeqCst);
+            self.header.abandoned.add(u64::from(count));
+            self.header.last_abandoned.set(now.as_micros());
         }
     }
 
     /// How many those were, which can be any app's, and when the last one was.
     pub fn abandoned_unattributed(&self) -> (u64, Moment) {
         let header = self.header;
-        let last = Moment::from_micros(header.last_abandoned.load(SeqCst));
-        (header.abandoned.load(SeqCst), last)
+        let last = Moment::from_micros(header.last_abandoned.get());
+        (header.abandoned.get(), last)
     }
 
     /// Says that something changed that every worker must look at.
     pub fn note_change(&self) {
-        self.header.changes.fetch_add(1, SeqCst);
+        self.header.changes.add(1);
     }
 
     /// How often something did.
     pub fn changes(&self) -> u64 {
-        self.header.changes.load(SeqCst)
+        self.header.changes.get()
     }
 
     /// The serial number of the state file that the zone agrees with.
     pub fn serial(&self) -> u64 {
-        self.header.serial.load(SeqCst)
+        self.header.serial.get()
     }
 
     pub fn set_serial(&self, serial: u64) {
-        self.header.serial.store(serial, SeqCst);
+        self.header.serial.set(serial);
     }
 
     /// How much has changed that the state file has not been told.
     pub fn unsaved(&self) -> u32 {
-        self.header.unsaved.load(SeqCst)
+        self.header.unsaved.get()
     }
 
     pub fn note_unsaved(&self) {
-        self.header.unsaved.fetch_add(1, SeqCst);
+        self.header.unsaved.add(1);
     }
 
     /// When the zone last agreed with the state file.
     pub fn agreed(&self) -> Moment {
-        Moment::from_micros(self.header.agreed.load(SeqCst))
+        Moment::from_micros(self.header.agreed.get())
     }
 
     /// The state file has been told of all there was at `then`, when [`Self::unsaved`] said this: so
     /// of all there is, unless more has come since.
     pub fn saved(&self, unsaved: u32, then: Moment) {
-        self.header.agreed.store(then.as_micros(), SeqCst);
-        let _ = self.header.unsaved.compare_exchange(unsaved, 0, SeqCst, SeqCst);
+        self.header.agreed.set(then.as_micros());
+        self.header.unsaved.change(unsaved, 0);
     }
 
     /// The number of the configuration that nginx runs with, counted since the zone was made.
     pub fn cycle(&self) -> u32 {
-        self.header.cycle.load(SeqCst)
+        self.header.cycle.get()
     }
 
     pub fn next_cycle(&self) -> u32 {
-        self.header.cycle.fetch_add(1, SeqCst) + 1
+        self.header.cycle.add(1) + 1
     }
 
     /// The worker in `slot` starts: what its predecessor left there is over, and what that held has
@@ -347,9 +347,9 @@ impl<R: RawMutex> Zone<R> {
             }
         }
         if let Some(worker) = self.header.workers.get(slot) {
-            self.header.slots.fetch_max(u32::try_from(slot + 1).unwrap_or(u32::MAX), SeqCst);
-            worker.exiting.store(0, SeqCst);
-            self.abandon_unattributed(worker.unattributed.swap(0, SeqCst), now);
+            self.header.slots.raise(u32::try_from(slot + 1).unwrap_or(u32::MAX));
+            worker.exiting.set(0);
+            self.abandon_unattributed(worker.unattributed.swap(0), now);
             worker.beat(now, Duration::ZERO);
             worker.enter(process);
         }
@@ -365,10 +365,10 @@ impl<R: RawMutex> Zone<R> {
     /// The worker in `slot`, of the configuration `cycle`, was told to exit; whether that is news.
     pub fn exits(&self, slot: usize, cycle: u32) -> bool {
         if cycle == self.cycle() {
-            self.header.ended.store(cycle, SeqCst);
+            self.header.ended.set(cycle);
         }
         let worker = self.header.workers.get(slot);
-        worker.is_some_and(|worker| worker.exiting.swap(1, SeqCst) == 0)
+        worker.is_some_and(|worker| worker.exiting.swap(1) == 0)
     }
 
     /// Whether all workers were told to exit and no others are about to come: a reload starts the
@@ -377,7 +377,7 @@ impl<R: RawMutex> Zone<R> {
     pub fn has_ended(&self, liveness: &Liveness, watch: &Watch) -> bool {
         let alone = !self.workers().any(|worker| worker.stays(liveness));
         let abandoned = watch.look(liveness.now, alone);
-        abandoned || (alone && self.header.ended.load(SeqCst) == self.cycle())
+        abandoned || (alone && self.header.ended.get() == self.cycle())
     }
 
     /// The worker in `slot` shows that it runs, as it will again within `interval`.
@@ -388,7 +388,7 @@ impl<R: RawMutex> Zone<R> {
     }
 
     fn workers(&self) -> impl Iterator<Item = &'static WorkerSlot> {
-        self.header.workers.iter().take(self.header.slots.load(SeqCst) as usize)
+        self.header.workers.iter().take(self.header.slots.get() as usize)
     }
 
     /// The slots that workers are in.
@@ -422,11 +422,11 @@ impl Default for App {
         Self {
             id: 0,
             word: Default::default(),
-            used: AtomicU32::new(0),
+            used: Shared32::new(0),
             next: NONE.into(),
             hash: 0.into(),
             name: Name::EMPTY.into(),
-            lanes: [const { AtomicU32::new(0) }; SLOTS / CHUNK_LANES],
+            lanes: [const { Shared32::new(0) }; SLOTS / CHUNK_LANES],
             gate: Default::default(),
         }
     }

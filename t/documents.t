@@ -51,7 +51,7 @@ EOF
 
 # Directives and variables.
 my $name = qr/ngx_string!\("(intermission\w*)"\)/;
-my @directives = slurp('src/nginx/directives.rs', glob 'src/nginx/directives/*.rs') =~ /$name/g;
+my @directives = slurp('src/nginx/setup/directives.rs', glob 'src/nginx/setup/directives/*.rs') =~ /$name/g;
 cmp_ok scalar @directives, '>', 10, 'the code has directives';
 same([ $readme =~ /^#### `(\w+)`$/gm ], \@directives, 'the README has them, and no others');
 my %chapter_of = parts($readme, 2);
@@ -61,9 +61,9 @@ for my $directive (@directives) {
     my ($syntax) = ($about{"`$directive`"} // '') =~ /^> `(.*);` — default /m;
     like $syntax // '', qr/^$directive .+|^intermission_control /, "$directive: syntax and default";
 }
-my @variables = slurp('src/nginx/variables.rs') =~ /$name/g;
+my @variables = slurp('src/nginx/request/variables.rs') =~ /$name/g;
 same([ $chapter_of{Variables} =~ /^\| `\$(\w+)`/gm ], \@variables, 'the variables');
-my ($endings) = slurp('src/nginx/passage.rs') =~ /impl Ending \{(.*?)^\}/ms;
+my ($endings) = slurp('src/worker/passage.rs') =~ /impl Ending \{(.*?)^\}/ms;
 like $chapter_of{Variables}, qr/`$_`/, "what \$intermission_status can be: $_"
     for $endings =~ /=> "([A-Z_-]+)"/g;
 

@@ -1,8 +1,7 @@
 //! What one worker shows the others about one app: a cache line of counters.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
-
 use super::time::Moment;
+use crate::shared::{Shared32, Shared64};
 
 /// A request's number at its app's gate; the order of release.
 pub type Ticket = u64;
@@ -19,21 +18,21 @@ pub const NO_TICKET: Ticket = Ticket::MAX;
 #[repr(C, align(64))]
 pub struct Lane {
     /// The smallest ticket held here, or a smaller one whose request has just left.
-    head: AtomicU64,
+    head: Shared64,
     /// When the request at the head was held, in microseconds.
-    head_since: AtomicU64,
+    head_since: Shared64,
     /// Requests held here.
-    held: AtomicU32,
+    held: Shared32,
     /// Requests that went through here and are not over.
-    in_flight: AtomicU32,
+    in_flight: Shared32,
     /// Connections that were upgraded (101) after they went through.
-    upgraded: AtomicU32,
+    upgraded: Shared32,
     /// Those of the requests in flight that had been held and were released.
-    released: AtomicU32,
+    released: Shared32,
     /// Those of the released ones that are a canary's.
-    trial: AtomicU32,
+    trial: Shared32,
     /// Callers of this worker that wait for the app to become quiet, or for a canary's verdict.
-    waiting: AtomicU32,
+    waiting: Shared32,
 }
 
 /// One of a lane's counters.
@@ -50,62 +49,62 @@ pub enum Count {
 impl Default for Lane {
     fn default() -> Self {
         Self {
-            head: AtomicU64::new(NO_TICKET),
-            head_since: AtomicU64::new(Moment::NEVER.as_micros()),
-            held: AtomicU32::new(0),
-            in_flight: AtomicU32::new(0),
-            upgraded: AtomicU32::new(0),
-            released: AtomicU32::new(0),
-            trial: AtomicU32::new(0),
-            waiting: AtomicU32::new(0),
+            head: Shared64::new(NO_TICKET),
+            head_since: Shared64::new(Moment::NEVER.as_micros()),
+            held: Shared32::new(0),
+            in_flight: Shared32::new(0),
+            upgraded: Shared32::new(0),
+            released: Shared32::new(0),
+            trial: Shared32::new(0),
+            waiting: Shared32::new(0),
         }
     }
 }
 
 impl Lane {
     pub fn head(&self) -> Ticket {
-        self.head.load(SeqCst)
+        self.head.get()
     }
 
     pub fn head_since(&self) -> Moment {
-        Moment::from_micros(self.head_since.load(SeqCst))
+        Moment::from_micros(self.head_since.get())
     }
 
     /// Shows `ticket`, held since `since`, as the first in this lane.
     pub fn publish_head(&self, ticket: Ticket, since: Moment) {
-        self.head_since.store(since.as_micros(), SeqCst);
-        self.head.store(ticket, SeqCst);
+        self.head_since.set(since.as_micros());
+        self.head.set(ticket);
     }
 
     pub fn get(&self, count: Count) -> u32 {
-        self.counter(count).load(SeqCst)
+        self.counter(count).get()
     }
 
     pub fn add(&self, count: Count) {
-        self.counter(count).fetch_add(1, SeqCst);
+        self.counter(count).add(1);
     }
 
     pub fn sub(&self, count: Count) {
-        self.counter(count).fetch_sub(1, SeqCst);
+        self.counter(count).sub(1);
     }
 
     /// Empties the lane, for the next worker in its place.
     pub fn clear(&self) {
         self.publish_head(NO_TICKET, Moment::NEVER);
-        self.counters().iter().for_each(|counter| counter.store(0, SeqCst));
+        self.counters().iter().for_each(|counter| counter.set(0));
     }
 
     /// Whether nothing is in it, so that it is as a new one.
     pub fn is_quiet(&self) -> bool {
-        let is_zero = |counter: &&AtomicU32| counter.load(SeqCst) == 0;
+        let is_zero = |counter: &&Shared32| counter.get() == 0;
         self.head() == NO_TICKET && self.counters().iter().all(is_zero)
     }
 
-    fn counters(&self) -> [&AtomicU32; 6] {
+    fn counters(&self) -> [&Shared32; 6] {
         [&self.held, &self.in_flight, &self.upgraded, &self.released, &self.trial, &self.waiting]
     }
 
-    fn counter(&self, count: Count) -> &AtomicU32 {
+    fn counter(&self, count: Count) -> &Shared32 {
         match count {
             Count::Held => &self.held,
             Count::InFlight => &self.in_flight,

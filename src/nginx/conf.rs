@@ -1,23 +1,24 @@
-//! The module's configuration, and how it is inherited.
+//! The module's configuration.
 
-use core::ffi::{c_char, c_void};
+pub mod agent;
+pub mod app;
+pub mod coverage;
+
+use core::ffi::c_void;
 use core::ptr;
 use core::time::Duration;
+use std::path::PathBuf;
 
-use nginx_sys::{
-    NGX_HTTP_SATISFY_ANY, NGX_LOG_EMERG, ngx_array_t, ngx_conf_t, ngx_http_complex_value_t,
-    ngx_http_request_t, ngx_shm_zone_t,
-};
-use ngx::core::{NGX_CONF_ERROR, Pool};
-use ngx::http::{HttpModuleConfExt, HttpModuleLocationConf, NgxHttpCoreModule};
+use nginx_sys::{ngx_array_t, ngx_conf_t, ngx_http_request_t, ngx_shm_zone_t};
+use ngx::core::Pool;
+use ngx::http::HttpModuleConfExt;
 
-use super::agent::Agent;
-use super::boundary::guarded;
-use super::coverage::{self, Coverage};
-use super::directives;
-use super::module::module;
-use super::store::Store;
 use crate::gate::policy::Policy;
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::identity::module;
+use agent::Agent;
+use app::AppName;
+use coverage::Coverage;
 
 /// `http`: what there is once.
 pub struct MainConf {
@@ -28,16 +29,9 @@ pub struct MainConf {
     pub needs_precontent: bool,
     /// The apps whose names are no variables: workers remember where they are.
     pub names: Vec<Vec<u8>>,
-    pub store: Option<Store>,
+    /// Where the state is kept.
+    pub state_file: Option<PathBuf>,
     pub coverage: Coverage,
-}
-
-/// Which app a location belongs to.
-#[derive(Clone, Copy)]
-pub enum AppName {
-    /// A name that stands in the configuration: its place in [`MainConf::names`].
-    Fixed(usize),
-    Evaluated(*mut ngx_http_complex_value_t),
 }
 
 /// When the gate reads the body of a request that it holds.
@@ -169,7 +163,8 @@ impl LocConf {
         }
     }
 
-    fn inherit(&mut self, outer: &Self) {
+    /// Takes over what is not said here.
+    pub fn inherit(&mut self, outer: &Self) {
         fn or<T: Clone>(own: &mut Option<T>, outer: &Option<T>) {
             if own.is_none() {
                 own.clone_from(outer);
@@ -201,7 +196,7 @@ impl MainConf {
             needs_zone: false,
             needs_precontent: false,
             names: vec![b"default".to_vec()],
-            store: None,
+            state_file: None,
             coverage: Coverage::new(),
         }
     }
@@ -244,64 +239,4 @@ pub unsafe extern "C" fn create_loc(cf: *mut ngx_conf_t) -> *mut c_void {
     guarded(ptr::null_mut(), || unsafe {
         Pool::from_ngx_pool((*cf).pool).allocate(LocConf::default()).cast()
     })
-}
-
-pub unsafe extern "C" fn merge_loc(
-    cf: *mut ngx_conf_t,
-    outer: *mut c_void,
-    inner: *mut c_void,
-) -> *mut c_char {
-    guarded(NGX_CONF_ERROR.cast(), || {
-        // SAFETY: both are what `create_loc` made, and they are never the same.
-        let (outer, inner) = unsafe { (&*outer.cast::<LocConf>(), &mut *inner.cast::<LocConf>()) };
-        if inner.control.is_some() && inner.enabled == Some(true) {
-            ngx::ngx_conf_log_error!(
-                NGX_LOG_EMERG,
-                cf,
-                "\"intermission on\" cannot stand beside \"intermission_control\": the control \
-                 location is never under the gate; remove one of them"
-            );
-            return NGX_CONF_ERROR.cast();
-        }
-        // SAFETY: nginx merges the configuration of a location while it is the current one.
-        if inner.control.is_some() && !unsafe { directives::has_control_handler(cf) } {
-            ngx::ngx_conf_log_error!(
-                NGX_LOG_EMERG,
-                cf,
-                "\"intermission_control\" cannot stand beside another content handler \
-                 (proxy_pass, say): give it a location of its own"
-            );
-            return NGX_CONF_ERROR.cast();
-        }
-        if inner.control.is_none() {
-            // SAFETY: as above.
-            inner.control = outer.control.filter(|_| unsafe { directives::stays_control(cf) });
-        }
-        inner.inherit(outer);
-        inner.standing = match (inner.enabled, inner.control) {
-            // SAFETY: as above.
-            (Some(true), None) if unsafe { satisfies_any(cf) } => Standing::Precontent,
-            (Some(true), None) => Standing::Access,
-            _ => Standing::Nowhere,
-        };
-        // SAFETY: as above.
-        if let Some(main) = unsafe { MainConf::of(cf) } {
-            main.needs_precontent |= inner.standing == Standing::Precontent;
-            if inner.standing != Standing::Nowhere {
-                let app = main.name_of(inner.app.unwrap_or(AppName::Fixed(0))).to_vec();
-                // SAFETY: as above.
-                main.coverage.push(unsafe { coverage::place(cf, &app) });
-            }
-        }
-        ptr::null_mut()
-    })
-}
-
-/// # Safety
-///
-/// `cf` is nginx's, while it merges a location.
-unsafe fn satisfies_any(cf: *mut ngx_conf_t) -> bool {
-    // SAFETY: the caller's promise; nginx merges its core module's configuration first.
-    let core = unsafe { NgxHttpCoreModule::location_conf(&*cf) };
-    core.is_some_and(|core| core.satisfy == NGX_HTTP_SATISFY_ANY as usize)
 }

@@ -14,16 +14,16 @@ use nginx_sys::{
     ngx_http_request_t, ngx_int_t,
 };
 
-use super::boundary::guarded;
-use super::conf::LocConf;
-use super::worker::Worker;
-use super::{entrance, headers};
 use crate::control::args::{Args, Disable, Enable, retry_after, shown};
 use crate::control::{CALLS, Call};
+use crate::nginx::conf::LocConf;
+use crate::nginx::conf::app::app_name;
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::headers;
+use crate::nginx::host::Worker;
 use crate::shm::MAX_NAME;
 use answer::Answer;
 use calls::{Calling, Reply};
-pub use wait::Waiter;
 
 const FAILED: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
 
@@ -137,7 +137,7 @@ fn app_of(request: *mut ngx_http_request_t, args: &Args<'_>) -> Result<Vec<u8>, 
         Some(b"") => Some(b"default".to_vec()),
         Some(name) => Some(name.to_vec()),
         // SAFETY: the request lives while it is answered.
-        None => unsafe { entrance::app_name(request) },
+        None => unsafe { app_name(request) },
     };
     let name = name.ok_or_else(|| Answer::bad_request("the app's name cannot be evaluated"))?;
     if name.len() > MAX_NAME {

@@ -1,21 +1,23 @@
 //! What nginx finds when it loads the file: two modules, and where they want to stand.
 
 use core::ffi::{c_char, c_void};
-use core::ptr::{self, NonNull};
+use core::ptr;
 
+use crate::nginx::conf::{MainConf, coverage};
+use crate::nginx::ffi::bells;
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::identity::module;
+use crate::nginx::request::{entrance, filter, variables};
+use crate::nginx::setup::directives::COMMANDS;
+use crate::nginx::setup::{merge, zone};
+use crate::nginx::{conf, process};
 use nginx_sys::{
     NGX_ERROR, NGX_HTTP_MODULE, NGX_LOG_EMERG, NGX_OK, NGX_RS_MODULE_SIGNATURE, nginx_version,
     ngx_array_push, ngx_conf_t, ngx_cycle_t, ngx_http_handler_pt, ngx_http_module_t,
     ngx_http_phases, ngx_http_phases_NGX_HTTP_ACCESS_PHASE,
-    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_http_request_t, ngx_int_t, ngx_module_t,
-    ngx_uint_t,
+    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_int_t, ngx_module_t, ngx_uint_t,
 };
 use ngx::http::{HttpModuleConfExt, HttpModuleMainConf, NgxHttpCoreModule};
-
-use super::boundary::guarded;
-use super::conf::MainConf;
-use super::directives::{COMMANDS, add_zone};
-use super::{conf, coverage, entrance, filter, variables, wake, worker, zone};
 
 /// The gate.
 #[unsafe(no_mangle)]
@@ -24,8 +26,8 @@ static mut ngx_http_intermission_module: ngx_module_t = ngx_module_t {
     commands: (&raw const COMMANDS).cast_mut().cast(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
     init_module: Some(init_module),
-    init_process: Some(worker::init_process),
-    exit_process: Some(worker::exit_process),
+    init_process: Some(process::init_process),
+    exit_process: Some(process::exit_process),
     ..BLANK
 };
 
@@ -48,7 +50,7 @@ static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     postconfiguration: Some(postconfiguration),
     create_main_conf: Some(conf::create_main),
     create_loc_conf: Some(conf::create_loc),
-    merge_loc_conf: Some(conf::merge_loc),
+    merge_loc_conf: Some(merge::merge_loc),
     ..NO_HOOKS
 };
 
@@ -102,49 +104,6 @@ static ngx_module_order: List<c_char, 5> = List([
     ptr::null(),
 ]);
 
-#[inline]
-pub fn module() -> &'static ngx_module_t {
-    let module = &raw const ngx_http_intermission_module;
-    // SAFETY: nginx writes the indexes when it loads the module, before anything else is called.
-    unsafe { &*module }
-}
-
-/// Where nginx keeps the module's context of a request.
-///
-/// # Safety
-///
-/// `request` is a living request.
-#[inline]
-pub unsafe fn context(request: *mut ngx_http_request_t) -> *mut *mut c_void {
-    // SAFETY: each request has a context for every module.
-    unsafe { (*request).ctx.add(module().ctx_index) }
-}
-
-/// What a pool's cleanup calls when a request ends.
-pub type Cleanup = unsafe extern "C" fn(*mut c_void);
-
-/// What stands in a request's pool for `cleanup` to end, the latest of its kind.
-///
-/// # Safety
-///
-/// `request` is a living request.
-pub unsafe fn remembered(
-    request: *const ngx_http_request_t,
-    cleanup: Cleanup,
-) -> Option<NonNull<c_void>> {
-    // SAFETY: the caller's promise; the list of the pool's cleanups is nginx's own.
-    unsafe {
-        let mut next = (*(*request).pool).cleanup;
-        while let Some(found) = next.as_ref() {
-            if found.handler.is_some_and(|handler| ptr::fn_addr_eq(handler, cleanup)) {
-                return NonNull::new(found.data);
-            }
-            next = found.next;
-        }
-        None
-    }
-}
-
 unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     guarded(NGX_ERROR as ngx_int_t, || {
         // SAFETY: nginx has read its configuration, which is valid.
@@ -162,7 +121,7 @@ unsafe fn set_up(cf: *mut ngx_conf_t, main: &mut MainConf) -> Option<()> {
     // SAFETY: the caller's promise.
     unsafe {
         if main.needs_zone && main.zone.is_null() {
-            add_zone(cf, main, zone::DEFAULT_SIZE)?;
+            zone::add_zone(cf, main, zone::DEFAULT_SIZE)?;
         }
         if main.zone.is_null() {
             return keep_pause(cf);
@@ -219,15 +178,15 @@ unsafe fn add_handler(
 unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     guarded(NGX_ERROR as ngx_int_t, || {
         // SAFETY: nginx passes the new cycle.
-        let zone = unsafe { worker::zone_of(&*cycle) };
+        let zone = unsafe { process::zone_of(&*cycle) };
         // SAFETY: as above.
         let main = unsafe { (*cycle).http_main_conf_unchecked::<MainConf>(module()) };
         // SAFETY: the module's main configuration is a MainConf.
         let covered = main.map(|main| unsafe { main.as_ref() }.coverage.clone());
         coverage::take_up(covered.unwrap_or_default());
         if let Some(zone) = zone {
-            wake::make();
-            worker::begin_cycle(&zone);
+            bells::make();
+            process::begin_cycle(&zone);
         }
         NGX_OK as ngx_int_t
     })

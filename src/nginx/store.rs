@@ -17,15 +17,13 @@ use nginx_sys::{NGX_LOG_ERR, NGX_LOG_NOTICE, ngx_event_t, ngx_log_t};
 
 use self::apps::{Told, adopt, apply, is_over, is_same, snapshot};
 use self::file::{StateFile, quoted};
-use super::boundary::guarded;
-use super::worker::Worker;
-use super::zone::Zone;
-use super::{clock, wake};
 use crate::control::args::shown;
 use crate::gate::time::Moment;
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::{clock, inotify};
+use crate::nginx::host::Worker;
+use crate::nginx::zone::Zone;
 use crate::state_file::{Saved, SavedApp};
-
-pub use self::file::{c_path, path_of};
 
 /// For how long a worker waits for the lock: others have it while they write the file.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -43,6 +41,11 @@ impl Store {
     /// The path is absolute.
     pub fn new(path: PathBuf) -> Self {
         Self { file: StateFile::new(path) }
+    }
+
+    /// The worker's.
+    pub fn of(worker: &Worker) -> Option<Self> {
+        worker.host.state_file.clone().map(Self::new)
     }
 
     /// Restores what a former nginx left, into a zone that is new.
@@ -100,7 +103,7 @@ impl Store {
     pub fn begin(&self, worker: &Worker) {
         self.catch_up(worker);
         // SAFETY: called while the worker starts.
-        if !unsafe { wake::watch(self.file.directory(), Some(on_directory)) } {
+        if !unsafe { inotify::watch(self.file.directory(), Some(on_directory)) } {
             self.complain("cannot be watched", &io::Error::last_os_error());
         }
     }
@@ -260,9 +263,9 @@ impl Store {
 unsafe extern "C" fn on_directory(event: *mut ngx_event_t) {
     guarded((), || {
         let Some(worker) = Worker::here() else { return };
-        let Some(store) = &worker.store else { return };
+        let Some(store) = Store::of(worker) else { return };
         // SAFETY: nginx passes the event of the descriptor that is watched.
-        if unsafe { wake::was_replaced(event, store.file.name()) } {
+        if unsafe { inotify::was_replaced(event, store.file.name()) } {
             store.follow(worker);
         }
     });

@@ -1,7 +1,6 @@
 //! Which app is where: found by name, made when needed, forgotten when idle and room is needed.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use parking_lot::lock_api::{MutexGuard, RawMutex};
 
@@ -10,6 +9,7 @@ use super::{AppId, Entry, Liveness, Zone};
 use crate::gate::lane::{Count, Lane};
 use crate::gate::time::Moment;
 use crate::gate::{Gate, State};
+use crate::shared::Shared32;
 
 /// There is no room for another app, or for another worker's lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl<'z, R: RawMutex> Locked<'z, R> {
     /// comes again: so names that come once make room for each other.
     pub fn find_or_create(&mut self, name: &[u8], search: usize) -> Result<AppId, Full> {
         if let Some(app) = self.find(name) {
-            self.record(app).iter().for_each(|record| record.used.store(1, SeqCst));
+            self.record(app).iter().for_each(|record| record.used.set(1));
             return Ok(app);
         }
         let named = Name::new(name).ok_or(Full)?;
@@ -78,7 +78,7 @@ impl<'z, R: RawMutex> Locked<'z, R> {
     /// Under the lock: whoever pauses that app, as there is room by then, sees it.
     pub fn pass_unattributed(&self, slot: usize) {
         if let Some(worker) = self.zone.header.workers.get(slot) {
-            worker.unattributed.fetch_add(1, SeqCst);
+            worker.unattributed.add(1);
         }
     }
 
@@ -139,11 +139,11 @@ impl<'z, R: RawMutex> Locked<'z, R> {
     fn lane(&mut self, app: AppId, slot: usize, search: usize) -> Result<&'static Lane, Full> {
         let index = self.record(app).and_then(|record| record.lanes.get(slot / CHUNK_LANES));
         let index = index.ok_or(Full)?;
-        if index.load(SeqCst) == 0 {
+        if index.get() == 0 {
             let chunk = self.unused_chunk().or_else(|| self.spare_chunk(app, search));
-            index.store(chunk.ok_or(Full)?, SeqCst);
+            index.set(chunk.ok_or(Full)?);
         }
-        let chunk = self.zone.chunks.get(index.load(SeqCst) as usize - 1).ok_or(Full)?;
+        let chunk = self.zone.chunks.get(index.get() as usize - 1).ok_or(Full)?;
         chunk.lanes.get(slot % CHUNK_LANES).ok_or(Full)
     }
 
@@ -165,13 +165,13 @@ impl<'z, R: RawMutex> Locked<'z, R> {
     /// Takes a chunk from an idle app, which gets another when a request of it comes. All lanes in it
     /// are as new.
     fn spare_chunk(&mut self, app: AppId, search: usize) -> Option<u32> {
-        let has_lanes = |index: &AtomicU32| index.load(SeqCst) != 0;
+        let has_lanes = |index: &Shared32| index.get() != 0;
         let idle = self.find_idle(search, |other, record| {
             other != app && record.lanes.iter().any(has_lanes)
         })?;
         let index = self.record(idle)?.lanes.iter().rfind(|index| has_lanes(index))?;
 
-        Some(index.swap(0, SeqCst))
+        Some(index.swap(0))
     }
 
     fn insert(&mut self, app: AppId, name: Name, hash: u32) {
@@ -181,7 +181,7 @@ impl<'z, R: RawMutex> Locked<'z, R> {
         self.write(&record.hash, hash);
         self.write(&record.gate, Gate::default());
         self.write(&record.next, next);
-        record.used.store(0, SeqCst);
+        record.used.set(0);
         if let Some(first) = self.directory.buckets.get_mut(bucket(hash)) {
             *first = app.0;
         }
@@ -202,7 +202,7 @@ impl<'z, R: RawMutex> Locked<'z, R> {
             let app = AppId(self.directory.hand);
             self.directory.hand = (self.directory.hand + 1) % self.directory.apps_used.max(1);
             let record = self.record(app)?;
-            let found = suits(app, record) && record.used.swap(0, SeqCst) == 0;
+            let found = suits(app, record) && record.used.swap(0) == 0;
             if found && self.is_idle(app, record) {
                 return Some(app);
             }

@@ -10,12 +10,12 @@
 //! lock, which is nginx's own.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use parking_lot::lock_api::{Mutex, RawMutex};
 
 use crate::gate::lane::Lane;
 use crate::gate::{Gate, State};
+use crate::shared::{Shared32, Shared64};
 
 /// The first bytes of a zone of ours.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"intermis");
@@ -44,23 +44,23 @@ pub struct Header<R: RawMutex> {
     pub apps: u32,
     pub chunks: u32,
     /// Counts the configurations that nginx has run with this zone.
-    pub cycle: AtomicU32,
+    pub cycle: Shared32,
     /// The last of those configurations whose workers were told to exit, with none to follow.
-    pub ended: AtomicU32,
+    pub ended: Shared32,
     /// Counts the changes that every worker must hear of.
-    pub changes: AtomicU64,
+    pub changes: Shared64,
     /// The serial number of the state file that the zone agrees with.
-    pub serial: AtomicU64,
+    pub serial: Shared64,
     /// Counts what changed since and is not written yet: it is newer than what the file says.
-    pub unsaved: AtomicU32,
+    pub unsaved: Shared32,
     /// When the zone last agreed with the state file, in microseconds.
-    pub agreed: AtomicU64,
+    pub agreed: Shared64,
     /// How many requests were abandoned of those in [`WorkerSlot::unattributed`], and when the last
     /// one was, in microseconds.
-    pub abandoned: AtomicU64,
-    pub last_abandoned: AtomicU64,
+    pub abandoned: Shared64,
+    pub last_abandoned: Shared64,
     /// One more than the highest slot that a worker has been in.
-    pub slots: AtomicU32,
+    pub slots: Shared32,
     pub directory: Mutex<R, Directory>,
     pub workers: [WorkerSlot; SLOTS],
 }
@@ -80,17 +80,17 @@ pub struct Directory {
 #[repr(C)]
 pub struct WorkerSlot {
     /// A [`super::Process`], as bits. 0 if there is none.
-    pub process: AtomicU64,
+    pub process: Shared64,
     /// When the process was last found to be the one that came here, in microseconds.
-    pub checked: AtomicU64,
+    pub checked: Shared64,
     /// 1 if it was told to exit, as soon as its requests are over.
-    pub exiting: AtomicU32,
+    pub exiting: Shared32,
     /// When the worker last showed that it runs, in microseconds, while it holds requests.
-    pub beat: AtomicU64,
+    pub beat: Shared64,
     /// How often it does so at least, in milliseconds.
-    pub interval: AtomicU32,
+    pub interval: Shared32,
     /// Requests in flight that there was no room for in a lane of their app.
-    pub unattributed: AtomicU32,
+    pub unattributed: Shared32,
 }
 
 #[repr(C, align(64))]
@@ -99,13 +99,13 @@ pub struct App {
     /// Its place among the records.
     pub id: u32,
     /// Set when it is used again, cleared when the search for an idle record passes.
-    pub used: AtomicU32,
+    pub used: Shared32,
     /// The next record with the same hash, under the lock.
     pub next: UnsafeCell<u32>,
     pub hash: UnsafeCell<u32>,
     pub name: UnsafeCell<Name>,
     /// The chunks with this app's lanes: index + 1, 0 for none.
-    pub lanes: [AtomicU32; SLOTS / CHUNK_LANES],
+    pub lanes: [Shared32; SLOTS / CHUNK_LANES],
     pub gate: UnsafeCell<Gate>,
 }
 
@@ -128,7 +128,7 @@ pub struct Chunk {
 /// both that the app is open and that the record is still the app's.
 #[derive(Default)]
 #[repr(transparent)]
-pub struct Word(AtomicU64);
+pub struct Word(Shared64);
 
 /// An app's record at a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,31 +136,31 @@ pub struct Generation(u64);
 
 impl Word {
     pub fn state(&self) -> State {
-        State::from_bits(self.0.load(SeqCst).to_le_bytes()[0])
+        State::from_bits(self.0.get().to_le_bytes()[0])
     }
 
     pub fn generation(&self) -> Generation {
-        Generation(self.0.load(SeqCst) >> 8)
+        Generation(self.0.get() >> 8)
     }
 
     pub fn is(&self, generation: Generation, state: State) -> bool {
-        self.0.load(SeqCst) == (generation.0 << 8 | u64::from(state as u8))
+        self.0.get() == (generation.0 << 8 | u64::from(state as u8))
     }
 
     /// Shows `state`. Only under the lock.
     pub fn publish(&self, state: State) {
-        let generation = self.0.load(SeqCst) & !0xff;
-        self.0.store(generation | u64::from(state as u8), SeqCst);
+        let generation = self.0.get() & !0xff;
+        self.0.set(generation | u64::from(state as u8));
     }
 
     /// Makes the record another's. Only under the lock.
     pub fn renew(&self) {
-        self.0.store((self.generation().0 + 1) << 8, SeqCst);
+        self.0.set((self.generation().0 + 1) << 8);
     }
 
     /// Takes [`Word::renew`] back. Only under the lock.
     pub fn restore(&self, generation: Generation) {
-        self.0.store(generation.0 << 8, SeqCst);
+        self.0.set(generation.0 << 8);
     }
 }
 

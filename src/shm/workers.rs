@@ -1,7 +1,6 @@
 //! Who is there: the processes in nginx's slots, and whether they still run.
 
 use core::cell::Cell;
-use core::sync::atomic::Ordering::SeqCst;
 use core::time::Duration;
 
 use super::layout::WorkerSlot;
@@ -96,26 +95,26 @@ pub struct Liveness {
 
 impl WorkerSlot {
     pub fn beat(&self, now: Moment, interval: Duration) {
-        self.interval.store(u32::try_from(interval.as_millis()).unwrap_or(u32::MAX), SeqCst);
-        self.beat.store(now.as_micros(), SeqCst);
+        self.interval.set(u32::try_from(interval.as_millis()).unwrap_or(u32::MAX));
+        self.beat.set(now.as_micros());
     }
 
     pub fn enter(&self, process: Process) {
-        self.process.store(process.bits(), SeqCst);
+        self.process.set(process.bits());
     }
 
     pub fn leave(&self) {
-        self.process.store(0, SeqCst);
+        self.process.set(0);
     }
 
     pub fn is_taken(&self) -> bool {
-        self.process.load(SeqCst) != 0
+        self.process.get() != 0
     }
 
     /// Whether a worker is here. One that was killed and not replaced leaves its id behind, which
     /// another process may have by now.
     pub fn lives(&self, liveness: &Liveness) -> bool {
-        let bits = self.process.load(SeqCst);
+        let bits = self.process.get();
         let process = Process::of_bits(bits);
         if process.pid == 0 || !(liveness.exists)(process.pid) {
             return false;
@@ -123,21 +122,21 @@ impl WorkerSlot {
         let is_another = self.is_another(process, liveness);
         if is_another {
             // Unless the next worker has come meanwhile, nobody is here.
-            let _ = self.process.compare_exchange(bits, 0, SeqCst, SeqCst);
+            self.process.change(bits, 0);
         }
         !is_another
     }
 
     /// Whether a worker is here that was not told to exit.
     pub fn stays(&self, liveness: &Liveness) -> bool {
-        self.exiting.load(SeqCst) == 0 && self.lives(liveness)
+        self.exiting.get() == 0 && self.lives(liveness)
     }
 
     /// Whether the process is not the one that came here. That costs more to find out than whether
     /// there is one, so it is done once a lease for all workers together, and not for one that has
     /// just shown itself.
     fn is_another(&self, process: Process, liveness: &Liveness) -> bool {
-        let seen = self.checked.load(SeqCst).max(self.beat.load(SeqCst));
+        let seen = self.checked.get().max(self.beat.get());
         if process.started == 0 || liveness.now.since(Moment::from_micros(seen)) <= liveness.lease {
             return false;
         }
@@ -145,15 +144,15 @@ impl WorkerSlot {
         if started.is_some_and(|started| started != process.started) {
             return true;
         }
-        self.checked.store(liveness.now.as_micros(), SeqCst);
+        self.checked.set(liveness.now.as_micros());
         false
     }
 
     /// Whether the others wait for this worker to release what it holds before they go on. One that
     /// was stopped, or hangs, is passed by.
     pub fn keeps_its_turn(&self, liveness: &Liveness) -> bool {
-        let beat = Moment::from_micros(self.beat.load(SeqCst));
-        let four = Duration::from_millis(4 * u64::from(self.interval.load(SeqCst)));
+        let beat = Moment::from_micros(self.beat.get());
+        let four = Duration::from_millis(4 * u64::from(self.interval.get()));
         liveness.now.since(beat) <= liveness.lease.max(four)
     }
 }

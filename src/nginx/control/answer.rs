@@ -10,7 +10,7 @@ use nginx_sys::{
 
 use crate::control::accepts_json;
 use crate::control::report::{Report, quoted};
-use crate::nginx::headers;
+use crate::nginx::ffi::headers;
 
 /// An answer, before it is put into the form that was asked for.
 pub struct Answer {

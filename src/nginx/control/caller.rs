@@ -8,7 +8,7 @@ use super::answer::Answer;
 use crate::control::args::shown;
 use crate::control::{is_cross_site, is_silent_browser};
 use crate::nginx::conf::{Control, LocConf};
-use crate::nginx::headers;
+use crate::nginx::ffi::headers;
 
 /// # Safety
 ///

@@ -3,8 +3,8 @@
 use nginx_sys::ngx_http_request_t;
 
 use super::answer::Answer;
-use super::caller;
-use super::wait::{self, Awaited};
+use super::wait::Drain;
+use super::{caller, wait};
 use crate::control::Done;
 use crate::control::args::{Disable, Enable};
 use crate::control::metrics::{self, Sample};
@@ -13,34 +13,18 @@ use crate::gate::lane::Count;
 use crate::gate::time::{Moment, micros};
 use crate::gate::totals::Totals;
 use crate::gate::{Change, Gate, State};
-use crate::nginx::clock;
 use crate::nginx::conf::LocConf;
-use crate::nginx::worker::Worker;
+use crate::nginx::ffi::clock;
+use crate::nginx::host::{Worker, log_change};
+use crate::nginx::store::Store;
 use crate::shm::AppId;
-
-/// How many records are looked at, for a call, to find an app that can be forgotten.
-pub const SEARCH: usize = usize::MAX;
+use crate::worker::{Awaited, Changed, Host};
 
 /// A call that is being answered.
 pub struct Calling<'r> {
     pub request: *mut ngx_http_request_t,
     pub worker: &'r Worker,
     pub conf: &'r LocConf,
-}
-
-/// What a call did to an app, and the numbers of its pause and canary then. They are taken in the same
-/// section under the lock: a moment later, there can be others.
-pub struct Changed {
-    pub app: AppId,
-    pub change: Change,
-    pub pause: u64,
-    pub trial: u64,
-}
-
-impl Changed {
-    fn of(app: AppId, change: Change, gate: &Gate) -> Self {
-        Self { app, change, pause: gate.pauses, trial: gate.trials }
-    }
 }
 
 /// What becomes of a call.
@@ -69,7 +53,7 @@ impl Calling<'_> {
     }
 
     fn sample_all(&self) -> Vec<Sample> {
-        let uncounted = self.worker.uncounted_processes();
+        let uncounted = self.worker.host.uncounted_processes();
         let known = self.known();
         known.iter().map(|(name, app)| sample_of(self.worker, name, *app, uncounted)).collect()
     }
@@ -91,8 +75,8 @@ impl Calling<'_> {
         let line = if again { Done::AlreadyEnabled } else { Done::Enabled };
         let Some(limit) = asked.drain else { return Ok(Reply::Now(self.done(name, line))) };
         let (pause, keep, settle) = (changed.pause, asked.keep, asked.settle);
-        let drain = Awaited::Quiet { pause, keep, settle, line };
-        Ok(wait::begin(self, changed.app, name, drain, Some(limit)))
+        let drain = Drain { limit, keep, line };
+        Ok(wait::begin(self, changed.app, name, Awaited::Quiet { pause, settle }, Some(drain)))
     }
 
     pub fn disable(&self, name: &[u8], asked: &Disable) -> Reply {
@@ -101,7 +85,7 @@ impl Calling<'_> {
             return Reply::Now(self.done(name, Done::AlreadyDisabled));
         };
         if asked.canary > 0 {
-            let verdict = Awaited::Verdict { trial: changed.trial };
+            let verdict = Awaited::Verdict { canary: changed.canary };
             return wait::begin(self, changed.app, name, verdict, None);
         }
         let again = changed.change.from == State::Releasing;
@@ -137,18 +121,7 @@ impl Calling<'_> {
     }
 
     fn release_in_zone(&self, name: &[u8], asked: &Disable, pause: Option<u64>) -> Option<Changed> {
-        let now = clock::now();
-        let mut locked = self.worker.zone.lock();
-        let app = locked.find(name)?;
-        let survey = self.worker.zone.survey(app, self.worker.slot, &self.worker.liveness(now));
-        let release = |gate: &mut Gate| {
-            pause.is_none_or(|pause| gate.is_in_pause(pause)).then(|| {
-                let change = gate.disable(now, asked.policy, asked.canary, &survey);
-                Changed::of(app, change, gate)
-            })
-        };
-        let changed = locked.update(app, release).flatten()?;
-        drop(locked);
+        let changed = self.worker.release(name, asked.policy, asked.canary, pause)?;
         self.tell(name, &changed);
         Some(changed)
     }
@@ -159,7 +132,7 @@ impl Calling<'_> {
 
     /// Makes a change that the state file has to know of, if there is one.
     fn and_save<T>(&self, change: impl FnOnce() -> T) -> T {
-        match &self.worker.store {
+        match Store::of(self.worker) {
             Some(store) => store.change(self.worker, change),
             None => change(),
         }
@@ -182,12 +155,7 @@ impl Calling<'_> {
         let full = || {
             Answer::error(507, "The zone has no room for another app: enlarge intermission_zone.")
         };
-        let mut locked = self.worker.zone.lock();
-        let app = locked.find_or_create(name, SEARCH).map_err(|_| full())?;
-        locked.entry(app, self.worker.slot, SEARCH).map_err(|_| full())?;
-        let changed = locked.update(app, |gate| Changed::of(app, action(gate), gate));
-        let changed = changed.ok_or_else(full)?;
-        drop(locked);
+        let changed = self.worker.change(name, action).map_err(|_| full())?;
         self.tell(name, &changed);
         Ok(changed)
     }
@@ -196,7 +164,7 @@ impl Calling<'_> {
         let held = self.worker.survey(changed.app).held;
         // SAFETY: the request lives while it is answered.
         let by = unsafe { caller::name(self.request) };
-        self.worker.log(name, &changed.change, held, &by);
+        log_change(name, &changed.change, held, &by);
         self.worker.notify();
     }
 
@@ -211,7 +179,7 @@ pub fn report(worker: &Worker, name: &[u8]) -> Report {
 }
 
 fn sample(worker: &Worker, name: &[u8]) -> Sample {
-    let uncounted_processes = worker.uncounted_processes();
+    let uncounted_processes = worker.host.uncounted_processes();
     let known = worker.zone.lock().find(name);
     match known {
         Some(app) => sample_of(worker, name, app, uncounted_processes),
@@ -247,7 +215,7 @@ fn unknown(name: &[u8]) -> Report {
 }
 
 fn sample_of(worker: &Worker, name: &[u8], app: AppId, uncounted_processes: usize) -> Sample {
-    worker.attend(app);
+    worker.serve(app);
     // All of one moment: nobody is held or let go meanwhile.
     let locked = worker.zone.lock();
     let gate = locked.gate(app).cloned().unwrap_or_default();
@@ -265,7 +233,7 @@ fn sample_of(worker: &Worker, name: &[u8], app: AppId, uncounted_processes: usiz
         oldest_wait_ms: micros(now.since(oldest)) / 1000,
         since: changed.then(|| clock::timestamp(gate.since)),
         resumes_at: time(gate.deadline),
-        last_abandoned_ms: ago(last_abandoned(worker, &gate), now),
+        last_abandoned_ms: ago(worker.last_abandoned(&gate), now),
         uncounted_processes,
         totals: Totals {
             abandoned: gate.totals.abandoned + worker.zone.abandoned_unattributed().0,
@@ -279,12 +247,6 @@ fn sample_of(worker: &Worker, name: &[u8], app: AppId, uncounted_processes: usiz
         state_age: if changed { now.since(gate.since).as_secs_f64() } else { 0.0 },
         held_by_worker,
     }
-}
-
-/// When a request of the app, or one that may have been, was abandoned last; never if none was.
-pub fn last_abandoned(worker: &Worker, gate: &Gate) -> Moment {
-    let times = [gate.last_abandoned, worker.zone.abandoned_unattributed().1];
-    times.into_iter().filter(|at| !at.is_never()).max().unwrap_or(Moment::NEVER)
 }
 
 fn ago(moment: Moment, now: Moment) -> Option<u64> {

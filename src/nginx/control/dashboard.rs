@@ -7,7 +7,7 @@ use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
 
 use super::answer::Answer;
 use crate::control::Call;
-use crate::nginx::headers;
+use crate::nginx::ffi::headers;
 
 const PAGE: &str = include_str!("dashboard.html");
 

@@ -1,56 +1,51 @@
 //! Calls whose answer waits: for a quiet backend, or for a canary's verdict.
-//!
-//! A caller that waits costs nothing. Whoever lets the last request end looks whether somebody
-//! waits for it, and rings; so does whoever changes an app's state.
 
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::time::Duration;
 
 use nginx_sys::{
-    NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_add_timer, ngx_del_timer, ngx_http_finalize_request,
-    ngx_http_request_t, ngx_http_test_reading, ngx_int_t, ngx_pool_cleanup_add, ngx_post_event,
-    ngx_posted_events,
+    NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_add_timer, ngx_del_timer, ngx_event_t,
+    ngx_http_finalize_request, ngx_http_request_t, ngx_http_test_reading, ngx_int_t,
+    ngx_pool_cleanup_add,
 };
 
 use super::answer::{Answer, send};
-use super::calls::{Calling, Reply, SEARCH, last_abandoned, report};
+use super::calls::{Calling, Reply, report};
 use crate::control::Done;
 use crate::control::args::Disable;
-use crate::gate::Gate;
-use crate::gate::lane::Count;
 use crate::gate::time::{Moment, micros};
-use crate::nginx::boundary::guarded;
-use crate::nginx::clock;
+use crate::gate::trial::Trial;
 use crate::nginx::conf::LocConf;
-use crate::nginx::module::remembered;
-use crate::nginx::worker::Worker;
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::clock;
+use crate::nginx::ffi::identity::remembered;
+use crate::nginx::host::Worker;
 use crate::shm::{AppId, Entry};
+use crate::worker::{Awaited, Found, Host};
 
 /// Longer than any wait: a canary has its verdict when the release's timeout passes, if not before.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// How often a drain looks whether processes are gone whose requests nobody counts.
-const UNCOUNTED_INTERVAL: Duration = Duration::from_millis(250);
-
-/// What a caller waits for.
+/// How a drain was asked for.
 #[derive(Clone, Copy, Debug)]
-pub enum Awaited {
-    /// That nothing is in flight any more, and that nothing was abandoned for as long as it takes to
-    /// `settle`, while this pause lasts.
-    Quiet { pause: u64, keep: bool, settle: Option<Duration>, line: Done },
-    /// What becomes of this canary.
-    Verdict { trial: u64 },
+pub struct Drain {
+    /// For how long it may take.
+    pub limit: Duration,
+    /// Whether the pause goes on if it takes longer.
+    pub keep: bool,
+    /// What is said when it is over.
+    pub line: Done,
 }
 
 /// A caller that waits, in its request's pool.
-pub struct Waiter {
+struct Waiter {
     request: *mut ngx_http_request_t,
     entry: Entry,
     name: Vec<u8>,
     awaited: Awaited,
     since: Moment,
-    limit: Option<Duration>,
+    drain: Option<Drain>,
     /// No more than one answer is given.
     waits: Cell<bool>,
 }
@@ -61,10 +56,10 @@ pub fn begin(
     app: AppId,
     name: &[u8],
     awaited: Awaited,
-    limit: Option<Duration>,
+    drain: Option<Drain>,
 ) -> Reply {
     let worker = calling.worker;
-    let Ok(entry) = worker.zone.lock().entry(app, worker.slot, SEARCH) else {
+    let Ok(entry) = worker.begin_to_wait(app) else {
         return Reply::Now(Answer::error(507, "The zone has no room: enlarge intermission_zone."));
     };
     let waiter = Waiter {
@@ -73,21 +68,18 @@ pub fn begin(
         name: name.to_vec(),
         awaited,
         since: clock::now(),
-        limit,
+        drain,
         waits: Cell::new(true),
     };
-    // Whoever ends the last request counts it off and then looks for callers; a caller makes
-    // itself known and then looks at the count.
-    entry.lane.add(Count::Waiting);
     if let Some(answer) = waiter.answer(worker) {
-        entry.lane.sub(Count::Waiting);
+        worker.stop_waiting(&entry);
         return Reply::Now(answer);
     }
     // SAFETY: the request lives, and nothing has been answered to it.
     match unsafe { suspend(waiter) } {
         Some(()) => Reply::Later,
         None => {
-            entry.lane.sub(Count::Waiting);
+            worker.stop_waiting(&entry);
             Reply::Now(Answer::error(500, "No memory."))
         }
     }
@@ -96,36 +88,19 @@ pub fn begin(
 impl Waiter {
     /// The answer, if what the caller waits for has come, or can come no more.
     fn answer(&self, worker: &Worker) -> Option<Answer> {
-        worker.attend(self.entry.app());
-        let gate = worker.zone.lock().gate(self.entry.app()).cloned()?;
-        match self.awaited {
-            Awaited::Quiet { pause, settle, line, .. } => {
-                if !gate.is_in_pause(pause) {
-                    return Some(self.overtaken(worker));
-                }
-                self.is_quiet(worker, &gate, settle).then(|| self.drained(worker, line))
+        Some(match worker.find(self.entry.app(), self.awaited)? {
+            Found::Quiet => self.drained(worker),
+            Found::Overtaken => self.overtaken(worker),
+            Found::Verdict(canary) => self.verdict(worker, &canary),
+            Found::NoVerdict => {
+                let line = "The canary was ended by another call, without a verdict.";
+                self.conclude(worker, 409, line.to_owned())
             }
-            Awaited::Verdict { trial } => self.verdict(worker, &gate, trial),
-        }
+        })
     }
 
-    /// Whether nothing is known to be at work, and nobody is there of whom that is not known.
-    fn is_quiet(&self, worker: &Worker, gate: &Gate, settle: Option<Duration>) -> bool {
-        let (last, now) = (last_abandoned(worker, gate), clock::now());
-        let settled = if last.is_never() { now } else { last.plus(settle.unwrap_or_default()) };
-        let is_quiet = worker.survey(self.entry.app()).in_flight == 0;
-        if is_quiet && worker.uncounted_processes() > 0 {
-            // Nobody tells when those are gone.
-            worker.look_at(now.plus(UNCOUNTED_INTERVAL));
-            return false;
-        }
-        if settled > now {
-            worker.look_at(settled);
-        }
-        is_quiet && settled <= now
-    }
-
-    fn drained(&self, worker: &Worker, line: Done) -> Answer {
+    fn drained(&self, worker: &Worker) -> Answer {
+        let line = self.drain.map_or(Done::Enabled, |drain| drain.line);
         let drained = micros(clock::now().since(self.since)) / 1000;
         let answer = self.conclude(worker, 200, line.line().to_owned());
         Answer { facts: vec![("drained_ms", drained)], ..answer }
@@ -138,29 +113,24 @@ impl Waiter {
         self.conclude(worker, 409, line)
     }
 
-    fn verdict(&self, worker: &Worker, gate: &Gate, trial: u64) -> Option<Answer> {
-        let result = &gate.last_trial;
-        if gate.judged == trial {
-            let (status, line) = if result.is_good() {
-                (200, Done::Disabled.line().to_owned())
-            } else {
-                (409, bad_canary(result.failed(), result.started, result.status))
-            };
-            let answer = self.conclude(worker, status, line);
-            let facts = vec![
-                ("canary", u64::from(result.started)),
-                ("canary_failed", u64::from(result.failed())),
-            ];
-            return Some(Answer { facts, ..answer });
-        }
-        let under_way = gate.trials == trial && gate.trial().is_some();
-        let line = "The canary was ended by another call, without a verdict.";
-        (!under_way).then(|| self.conclude(worker, 409, line.to_owned()))
+    fn verdict(&self, worker: &Worker, canary: &Trial) -> Answer {
+        let (status, line) = if canary.is_good() {
+            (200, Done::Disabled.line().to_owned())
+        } else {
+            (409, bad_canary(canary.failed(), canary.started, canary.status))
+        };
+        let answer = self.conclude(worker, status, line);
+        let facts = vec![
+            ("canary", u64::from(canary.started)),
+            ("canary_failed", u64::from(canary.failed())),
+        ];
+        Answer { facts, ..answer }
     }
 
     /// What is answered when the time is up.
     fn late(&self, worker: &Worker) -> Option<Answer> {
-        let Awaited::Quiet { pause, keep, .. } = self.awaited else { return None };
+        let Awaited::Quiet { pause, .. } = self.awaited else { return None };
+        let keep = self.drain.is_some_and(|drain| drain.keep);
         let why = self.why_late(worker);
         if !keep && !self.resume(worker, pause)? {
             return Some(self.overtaken(worker));
@@ -170,8 +140,8 @@ impl Waiter {
     }
 
     fn why_late(&self, worker: &Worker) -> String {
-        let waited = self.limit.unwrap_or_default().as_secs_f64();
-        match (worker.survey(self.entry.app()).in_flight, worker.uncounted_processes()) {
+        let waited = self.drain.map_or(0.0, |drain| drain.limit.as_secs_f64());
+        match (worker.survey(self.entry.app()).in_flight, worker.host.uncounted_processes()) {
             (0, 0) => format!("requests were abandoned in the last {waited}s"),
             (0, others) => format!(
                 "{others} other processes of nginx may serve requests that are not counted here, for \
@@ -197,20 +167,17 @@ impl Waiter {
         Answer { line: Some(line), ..Answer::of_reports(status, vec![report]) }
     }
 
-    /// Lets the caller's request look whether there is an answer.
-    pub fn wake(&self) {
-        // SAFETY: a caller that waits has a connection, whose write event runs the request.
-        unsafe {
-            let write = (*(*self.request).connection).write;
-            ngx_post_event(write, &raw mut ngx_posted_events);
-        }
+    /// What wakes it: the write event of its connection, which runs the request.
+    fn event(&self) -> *mut ngx_event_t {
+        // SAFETY: a caller that waits has a connection.
+        unsafe { (*(*self.request).connection).write }
     }
 
     fn stop(&self) {
         if self.waits.replace(false) {
-            self.entry.lane.sub(Count::Waiting);
             if let Some(worker) = Worker::here() {
-                worker.forget_waiter(self);
+                worker.stop_waiting(&self.entry);
+                worker.forget_caller(self.event());
             }
         }
     }
@@ -237,13 +204,13 @@ unsafe fn suspend(waiter: Waiter) -> Option<()> {
         let place = cleanup.data.cast::<Waiter>();
         place.write(waiter);
         cleanup.handler = Some(end);
-        worker.add_waiter(&*place);
+        worker.add_caller((*place).event());
         if (*request).discard_body() == 0 {
             (*request).read_event_handler = Some(ngx_http_test_reading);
         }
         (*request).write_event_handler = Some(on_write);
         // Also where there is no limit: a worker that is to exit stays for what has a timer.
-        let limit = (*place).limit.unwrap_or(LONGEST);
+        let limit = (*place).drain.map_or(LONGEST, |drain| drain.limit);
         let millis = usize::try_from(limit.as_millis()).unwrap_or(usize::MAX / 4);
         ngx_add_timer((*(*request).connection).write, millis);
         (*(*request).main).set_count((*(*request).main).count() + 1);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::gate::policy::Policy;
 use crate::gate::time::Moment;
 use crate::gate::{Cause, Change, Gate, State};
-use crate::nginx::clock;
-use crate::nginx::worker::Worker;
+use crate::nginx::ffi::clock;
+use crate::nginx::host::{Worker, log_change};
 use crate::shm::{AppId, Full};
 use crate::state_file::{Saved, SavedApp};
 
@@ -108,7 +108,7 @@ fn is_newer_here(worker: &Worker, gate: &Gate) -> bool {
 
 fn report(worker: &Worker, app: AppId, name: &[u8], change: Option<Change>) {
     if let Some(change) = change {
-        worker.log(name, &change, worker.survey(app).held, Cause::StateFile.name());
+        log_change(name, &change, worker.survey(app).held, Cause::StateFile.name());
     }
 }
 

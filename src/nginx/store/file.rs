@@ -4,7 +4,6 @@
 //! can keep its lock. So the lock is a file that only the workers' user can open, and what is no
 //! regular file is neither waited for, as a FIFO would have it, nor followed.
 
-use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -176,16 +175,6 @@ fn create(path: &Path) -> io::Result<File> {
         }
         made => made,
     }
-}
-
-/// The bytes of a path, as nginx gives them.
-pub fn path_of(bytes: &[u8]) -> PathBuf {
-    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
-}
-
-/// A path for the system's own calls.
-pub fn c_path(path: &Path) -> Option<CString> {
-    CString::new(path.as_os_str().as_bytes()).ok()
 }
 
 /// A path as it is shown in the log.

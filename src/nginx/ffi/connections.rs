@@ -1,0 +1,55 @@
+//! A worker's connections: whether it can hold one more request, and how many it can let go, as each
+//! needs a second connection then.
+
+use core::cell::Cell;
+
+use crate::nginx::ffi::local::Local;
+use nginx_sys::ngx_cycle;
+
+/// File descriptors for what is no connection: logs, listening sockets, temporary files.
+const OTHER_FILES: usize = 64;
+
+/// For the control location, health checks and clients that come and go: a sixteenth, below which nginx
+/// closes connections that are idle, and as much again, 16 at most.
+fn reserve(connections: usize) -> usize {
+    connections / 16 + (connections / 16).min(16)
+}
+
+/// Whether a worker has no connections left but for a reserve, so that one more request cannot be held.
+pub fn are_short() -> bool {
+    budgets().iter().any(|(total, left)| *left <= reserve(*total))
+}
+
+/// How many requests can be let go at the moment: each needs a connection to the backend. Half of what
+/// the reserve has above nginx's own is for them.
+pub fn free_for_release() -> usize {
+    let free =
+        |(total, left): (usize, usize)| left.saturating_sub((reserve(total) + total / 16) / 2);
+    budgets().map(free).into_iter().min().unwrap_or(0)
+}
+
+/// How many connections and how many files for them there may be, and how many of these are left.
+/// nginx takes connections from idle clients where it has no others, but not files.
+fn budgets() -> [(usize, usize); 2] {
+    // SAFETY: nginx's own cycle.
+    let (total, free, reusable) = unsafe {
+        let cycle = &*ngx_cycle;
+        (cycle.connection_n, cycle.free_connection_n, cycle.reusable_connections_n)
+    };
+    let in_use = total.saturating_sub(free);
+    let files = most_files().saturating_sub(OTHER_FILES);
+    [(total, free.saturating_add(reusable)), (files.min(total), files.saturating_sub(in_use))]
+}
+
+/// How many files this process may have open.
+fn most_files() -> usize {
+    static KNOWN: Local<Cell<usize>> = Local::new(Cell::new(0));
+    if KNOWN.get().get() == 0 {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the pointer leads to an rlimit.
+        let failed = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0;
+        let most = if failed { u64::MAX } else { limit.rlim_cur };
+        KNOWN.get().set(usize::try_from(most).unwrap_or(usize::MAX));
+    }
+    KNOWN.get().get()
+}

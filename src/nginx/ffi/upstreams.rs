@@ -1,0 +1,69 @@
+//! Whether nginx reads a request's body to its end before it connects to the backend.
+
+use core::cell::OnceCell;
+use core::ffi::CStr;
+
+use crate::nginx::ffi::local::Local;
+use nginx_sys::{ngx_cycle, ngx_http_request_t, ngx_http_upstream_conf_t};
+
+/// The modules that pass requests with bodies on. The configuration of each begins with an
+/// [`ngx_http_upstream_conf_t`].
+const NAMES: [&CStr; 4] = [
+    c"ngx_http_proxy_module",
+    c"ngx_http_fastcgi_module",
+    c"ngx_http_uwsgi_module",
+    c"ngx_http_scgi_module",
+];
+
+/// Passes bodies on as they come, always.
+const STREAMING: &CStr = c"ngx_http_grpc_module";
+
+/// Where these modules keep what belongs to a location.
+#[derive(Default)]
+struct Known {
+    buffering: Vec<usize>,
+    streaming: Option<usize>,
+}
+
+static KNOWN: Local<OnceCell<Known>> = Local::new(OnceCell::new());
+
+/// # Safety
+///
+/// `request` is a living request, in one of the phases behind the choice of its location.
+pub unsafe fn buffer_body(request: *const ngx_http_request_t) -> bool {
+    let known = KNOWN.get().get_or_init(find);
+    // SAFETY: the caller's promise; a request has the configuration of each module of http.
+    let conf = |index: usize| unsafe {
+        (*(*request).loc_conf.add(index)).cast::<ngx_http_upstream_conf_t>().as_ref()
+    };
+    let passes = |conf: &&ngx_http_upstream_conf_t| !conf.upstream.is_null();
+    if known.streaming.and_then(conf).as_ref().is_some_and(passes) {
+        return false;
+    }
+    let confs = || known.buffering.iter().filter_map(|index| conf(*index));
+    let buffers = |conf: &ngx_http_upstream_conf_t| conf.request_buffering != 0;
+    // An address with variables is not known to be anybody's: what holds for all of them then holds.
+    // SAFETY: the caller's promise.
+    let is_content = unsafe { (*request).content_handler.is_some() };
+    is_content && confs().find(passes).map_or_else(|| confs().all(buffers), buffers)
+}
+
+fn find() -> Known {
+    let mut known = Known::default();
+    // SAFETY: a worker has a cycle, whose list of modules ends with a null.
+    unsafe {
+        let mut next = (*ngx_cycle).modules;
+        while let Some(module) = (*next).as_ref() {
+            if !module.name.is_null() {
+                let name = CStr::from_ptr(module.name);
+                if NAMES.contains(&name) {
+                    known.buffering.push(module.ctx_index);
+                } else if name == STREAMING {
+                    known.streaming = Some(module.ctx_index);
+                }
+            }
+            next = next.add(1);
+        }
+    }
+    known
+}

@@ -1,0 +1,79 @@
+//! Workers as coroutines: each does something, stops before it touches what others see, and goes on
+//! when it is its turn. Killing one is unwinding it, so that what it has locked is opened, as nginx's
+//! master does it.
+
+use std::cell::Cell;
+use std::thread;
+
+use corosensei::stack::DefaultStack;
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+
+use crate::shared::BETWEEN;
+
+const STACK: usize = 256 * 1024;
+
+thread_local! {
+    /// The coroutine that runs on this thread.
+    static RUNNING: Cell<*const Yielder<(), ()>> = const { Cell::new(std::ptr::null()) };
+    /// How many accesses there still are before the next stop.
+    static LEFT: Cell<u64> = const { Cell::new(0) };
+}
+
+pub struct Fiber(Coroutine<(), (), (), DefaultStack>);
+
+impl Fiber {
+    pub fn new(life: impl FnOnce() + 'static) -> Self {
+        BETWEEN.set(Some(between));
+        let stack = DefaultStack::new(STACK).expect("there is memory");
+        Self(Coroutine::with_stack(stack, |yielder, ()| {
+            RUNNING.set(yielder);
+            life();
+        }))
+    }
+
+    /// Goes on, up to the access behind so many others; says whether it is over.
+    pub fn run(&mut self, accesses: u64) -> bool {
+        LEFT.set(accesses);
+        let result = self.0.resume(());
+        RUNNING.set(std::ptr::null());
+        matches!(result, CoroutineResult::Return(()))
+    }
+
+    /// Dies where it stands.
+    pub fn kill(mut self) {
+        RUNNING.set(std::ptr::null());
+        self.0.force_unwind();
+    }
+}
+
+/// Lets others run. Nobody else comes to the next line first.
+pub fn stop() {
+    let running = RUNNING.get();
+    if running.is_null() || thread::panicking() {
+        return;
+    }
+    // SAFETY: the yielder is that of the coroutine that runs this, and lives as long as that does.
+    unsafe { (*running).suspend(()) };
+    RUNNING.set(running);
+}
+
+/// Does something that is no worker's doing, in the middle of what one does.
+pub fn aside(action: impl FnOnce()) {
+    let running = RUNNING.replace(std::ptr::null());
+    action();
+    RUNNING.set(running);
+}
+
+/// Whether a worker runs, and not the simulation itself.
+pub fn is_worker() -> bool {
+    !RUNNING.get().is_null()
+}
+
+fn between() {
+    if is_worker() {
+        match LEFT.get() {
+            0 => stop(),
+            left => LEFT.set(left - 1),
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The world of a worker that is the simulation: its events, its requests and its callers.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use super::calls::{Call, Caller};
+use super::ledger::{Id, Pid};
+use super::world::{Lock, World};
+use crate::gate::time::Moment;
+use crate::gate::trial::Outcome;
+use crate::shm::Liveness;
+use crate::worker::{self, Fact, Host, Stage, Step, Task, Told, When};
+
+pub type Worker = worker::Worker<Sim>;
+pub type Passage = worker::Passage<Sim>;
+
+/// A request that arrives.
+#[derive(Clone, Copy, Debug)]
+pub struct Arriving {
+    pub id: Id,
+    pub app: usize,
+    pub bypasses: bool,
+    pub max_held: u32,
+    pub max_time: Duration,
+    /// What happens when its time is up.
+    pub passes: bool,
+    /// When its body comes.
+    pub body: Body,
+    pub interval: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// There is none, or it is there.
+    None,
+    /// When it is asked for, behind what is posted.
+    Soon,
+    /// When it is asked for, and the client sends it.
+    Late,
+}
+
+/// What comes to a worker from outside.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Arrival(Arriving),
+    ClientGone(Id),
+    Body(Id),
+    Response(Id, Outcome),
+    /// It is over, and the backend may be at work for it.
+    Abandoned(Id),
+    Upgrade(Id),
+    /// It goes on to another app's gate.
+    Redirect(Id, usize),
+    Call(Call),
+}
+
+/// nginx's posted events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Posted {
+    Task(Task),
+    Body(Id),
+    Caller(u64),
+}
+
+/// A request, as the simulation knows it.
+pub struct Request {
+    pub arriving: Arriving,
+    /// Whose gate it comes to.
+    pub app: Cell<usize>,
+    /// When its time is up.
+    pub until: Cell<Moment>,
+    pub body: Cell<Reading>,
+    pub gone: Cell<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    Unread,
+    Asked,
+    Come,
+}
+
+pub struct Sim {
+    pub world: Rc<World>,
+    pub slot: usize,
+    pub pid: Pid,
+    me: OnceCell<Weak<Worker>>,
+    /// Told to finish by its master.
+    pub exiting: Cell<bool>,
+    /// The others can see it.
+    pub entered: Cell<bool>,
+    pub over: Cell<bool>,
+    /// In the middle of an event.
+    pub at_work: Cell<bool>,
+    pub inbox: RefCell<VecDeque<Event>>,
+    pub callers: RefCell<BTreeMap<u64, Caller>>,
+    pub requests: RefCell<BTreeMap<Id, Rc<Passage>>>,
+    posted: RefCell<VecDeque<Posted>>,
+    posted_next: RefCell<VecDeque<Posted>>,
+    timer: Cell<Moment>,
+    pub last_beat: Cell<Moment>,
+    /// It has been stopped, and has not shown since that it runs again.
+    pub was_stopped: Cell<bool>,
+    pub interval: Cell<Duration>,
+}
+
+impl Sim {
+    pub fn start(world: &Rc<World>, slot: usize, pid: Pid) -> Rc<Worker> {
+        let host = Self {
+            world: Rc::clone(world),
+            slot,
+            pid,
+            me: OnceCell::new(),
+            exiting: Cell::new(false),
+            entered: Cell::new(false),
+            over: Cell::new(false),
+            at_work: Cell::new(true),
+            inbox: RefCell::default(),
+            callers: RefCell::default(),
+            requests: RefCell::default(),
+            posted: RefCell::default(),
+            posted_next: RefCell::default(),
+            timer: Cell::new(Moment::NEVER),
+            last_beat: Cell::new(Moment::default()),
+            was_stopped: Cell::new(false),
+            interval: Cell::new(Duration::from_millis(250)),
+        };
+        let worker = Worker::new(host, world.zone, slot, world.zone.cycle(), super::world::NAMES);
+        let worker = Rc::new(worker);
+        let _ = worker.host.me.set(Rc::downgrade(&worker));
+        worker
+    }
+
+    pub fn worker(&self) -> Rc<Worker> {
+        self.me.get().and_then(Weak::upgrade).expect("the worker is there")
+    }
+
+    /// When the timer goes off: nginx counts in milliseconds.
+    pub fn timer(&self) -> Moment {
+        let at = self.timer.get();
+        if at.is_never() { at } else { at.plus(Duration::from_micros(999)) }
+    }
+
+    /// Whether the timer has gone off.
+    pub fn take_timer(&self) -> bool {
+        let is_due = self.timer() <= self.world.now();
+        if is_due {
+            self.timer.set(Moment::NEVER);
+        }
+        is_due
+    }
+
+    /// When something will be to do that time brings.
+    pub fn next_timer(&self) -> Moment {
+        let requests = self.requests.borrow();
+        let held = requests.values().filter(|request| request.stage() == Stage::Held);
+        let callers = self.callers.borrow();
+        held.map(|request| request.own.until.get())
+            .chain(callers.values().map(|caller| caller.until))
+            .fold(self.timer(), Ord::min)
+    }
+
+    pub fn may_exit(&self) -> bool {
+        let idle = self.requests.borrow().is_empty() && self.callers.borrow().is_empty();
+        self.exiting.get() && idle && self.inbox.borrow().is_empty()
+    }
+
+    /// Whether there is something to do.
+    pub fn is_ready(&self) -> bool {
+        self.at_work.get()
+            || self.may_exit()
+            || !self.inbox.borrow().is_empty()
+            || !self.posted.borrow().is_empty()
+            || !self.posted_next.borrow().is_empty()
+            || self.world.rings(self.slot)
+            || self.next_timer() <= self.world.now()
+    }
+
+    /// The loop turns: what was put off is posted.
+    pub fn turn(&self) {
+        let next = self.posted_next.take();
+        self.posted.borrow_mut().extend(next);
+    }
+
+    pub fn next_posted(&self) -> Option<Posted> {
+        self.posted.borrow_mut().pop_front()
+    }
+
+    /// nginx posts an event that is posted already no second time, wherever it stands.
+    pub fn post(&self, event: Posted) {
+        if !self.is_posted(event) {
+            self.posted.borrow_mut().push_back(event);
+        }
+    }
+
+    fn is_posted(&self, event: Posted) -> bool {
+        self.posted.borrow().contains(&event) || self.posted_next.borrow().contains(&event)
+    }
+
+    pub fn request(&self, id: Id) -> Option<Rc<Passage>> {
+        self.requests.borrow().get(&id).cloned()
+    }
+}
+
+impl Host for Sim {
+    type Request = Request;
+    type Lock = Lock;
+    type Event = Task;
+    type Caller = u64;
+
+    fn now(&self) -> Moment {
+        self.world.now()
+    }
+
+    fn liveness(&self, now: Moment) -> Liveness {
+        Liveness { now, ..self.world.liveness() }
+    }
+
+    fn event(&self, task: Task) -> Task {
+        task
+    }
+
+    fn post(&self, task: &Task, when: When) {
+        let event = Posted::Task(*task);
+        if when == When::Last {
+            self.posted.borrow_mut().retain(|posted| *posted != event);
+            self.posted_next.borrow_mut().retain(|posted| *posted != event);
+        }
+        if !self.is_posted(event) {
+            let queue = if when == When::NextTurn { &self.posted_next } else { &self.posted };
+            queue.borrow_mut().push_back(event);
+        }
+    }
+
+    fn set_timer(&self, at: Moment, _: Moment) {
+        self.timer.set(at);
+    }
+
+    fn due(&self) -> Moment {
+        Moment::NEVER
+    }
+
+    fn ring(&self, slots: impl Iterator<Item = usize>) {
+        // Whom to ring for is looked up first, and takes time.
+        let slots: Vec<usize> = slots.collect();
+        self.world.ring(slots.into_iter());
+    }
+
+    fn run(&self, passage: &Passage, step: Step) {
+        self.take_step(passage, step);
+    }
+
+    fn is_being_read(&self, passage: &Passage) -> bool {
+        passage.own.body.get() == Reading::Asked
+    }
+
+    fn wake(&self, caller: u64) {
+        Self::post(self, Posted::Caller(caller));
+    }
+
+    fn is_exiting(&self) -> bool {
+        self.exiting.get()
+    }
+
+    fn is_succeeded(&self) -> bool {
+        false
+    }
+
+    fn uncounted_processes(&self) -> usize {
+        0
+    }
+
+    fn is_short_of_connections(&self) -> bool {
+        false
+    }
+
+    fn free_connections(&self) -> usize {
+        self.world.plan.connections
+    }
+
+    fn tell(&self, told: Told<'_>) {
+        if let Told::Leaves { .. } = told {
+            assert!(self.world.has_ended(), "worker {} takes nginx for ended", self.pid);
+        }
+    }
+
+    fn note(&self, fact: Fact<'_, Self>) {
+        self.world.note(self.pid, fact);
+    }
+}

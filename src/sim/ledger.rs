@@ -1,0 +1,425 @@
+//! What truly became of every request, kept beside the gate and never shown to it, and the
+//! promises, checked against it.
+
+mod account;
+mod promises;
+
+use std::collections::BTreeMap;
+
+use crate::gate::lane::{NO_TICKET, Ticket};
+use crate::gate::policy::Policy;
+use crate::gate::time::Moment;
+use crate::gate::totals::Totals;
+use crate::gate::trial::Outcome;
+use crate::gate::{Arrival, Cause, Change, State};
+use crate::worker::Ending;
+use account::Account;
+
+/// A request.
+pub type Id = u64;
+
+/// A worker's process id.
+pub type Pid = u32;
+
+/// Where a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Nobody has decided about it, or its body is awaited.
+    Arriving,
+    Held,
+    /// Out of the queue, as its client has gone or its time is up.
+    Withdrawn,
+    /// Let go in its turn, but not on its way yet.
+    LetGo,
+    Through,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    pub app: usize,
+    pub worker: Pid,
+    pub place: Place,
+    ticket: Ticket,
+    /// The totals know how its hold came to an end, if it was held.
+    counted: bool,
+    /// Since which step it is in flight, for all to see.
+    in_flight: Option<u64>,
+    /// Its app had no room to count it.
+    unattributed: bool,
+    pub released: bool,
+    /// The number of the canary that it belongs to, 0 for none.
+    trial: u64,
+    /// The step at which it came to be held, or came back.
+    came_at: u64,
+    /// The step at which it was let go.
+    let_go_at: u64,
+}
+
+/// How many requests of an app are where, in one worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub held: u32,
+    pub in_flight: u32,
+    pub upgraded: u32,
+    pub released: u32,
+    pub trial: u32,
+    pub unattributed: u32,
+}
+
+/// A worker, as seen from outside.
+#[derive(Clone, Copy, Debug, Default)]
+struct Standing {
+    /// It was stopped for so long that others need not wait for it.
+    passed_by: bool,
+    /// The last step at which this was so.
+    passed_by_at: u64,
+}
+
+/// Requests that are let go together.
+pub struct Take<'i> {
+    pub app: usize,
+    pub worker: Pid,
+    pub ids: &'i [Id],
+    pub now: Moment,
+    pub trial: bool,
+    pub leaving: bool,
+}
+
+#[derive(Default)]
+pub struct Ledger {
+    pub accounts: Vec<Account>,
+    pub records: BTreeMap<Id, Record>,
+    workers: BTreeMap<Pid, Standing>,
+    pub step: u64,
+}
+
+impl Ledger {
+    pub fn new(apps: usize) -> Self {
+        Self { accounts: vec![Account::new(); apps], ..Self::default() }
+    }
+
+    /// The zone has forgotten an app, as it was idle.
+    pub fn forget_app(&mut self, app: usize) {
+        let account = &self.accounts[app];
+        assert_eq!(account.state, State::Open, "a closed app is forgotten");
+        let idle = |record: &Record| {
+            record.place == Place::Arriving
+                || record.unattributed
+                || record.in_flight.is_none() && record.counted
+        };
+        assert!(self.of(app).all(idle), "an app is forgotten that has requests");
+        self.accounts[app] = Account::new();
+    }
+
+    pub fn arrive(&mut self, id: Id, app: usize, worker: Pid) {
+        let record = Record {
+            app,
+            worker,
+            place: Place::Arriving,
+            ticket: NO_TICKET,
+            counted: true,
+            in_flight: None,
+            unattributed: false,
+            released: false,
+            trial: 0,
+            came_at: 0,
+            let_go_at: 0,
+        };
+        assert!(self.records.insert(id, record).is_none(), "request {id} arrives twice");
+    }
+
+    /// A request has gone through a gate that it found open, on a look that began at that step.
+    pub fn pass(&mut self, id: Id, begun: u64) {
+        let app = self.records[&id].app;
+        let account = &self.accounts[app];
+        if account.state == State::Open {
+            if account.changed_at < begun {
+                self.check_nobody_waits(app, "a request passes");
+            }
+        } else {
+            let is_sure = account.surely_paused.is_some_and(|since| since < begun);
+            assert!(!is_sure, "request {id} passes a closed gate");
+        }
+        self.go_through(id);
+    }
+
+    /// A request goes through, under the lock.
+    pub fn enter(&mut self, id: Id, attributed: bool, is_excused: bool) {
+        let app = self.records[&id].app;
+        let is_open = self.accounts[app].state == State::Open;
+        assert!(is_open || is_excused, "request {id} passes a closed gate");
+        if is_open {
+            self.check_nobody_waits(app, "a request passes");
+        }
+        self.go_through(id);
+        self.record(id).unattributed = !attributed;
+    }
+
+    fn go_through(&mut self, id: Id) {
+        let step = self.step;
+        let record = self.record(id);
+        record.place = Place::Through;
+        record.in_flight = Some(step);
+    }
+
+    /// Whatever a request was told at a gate, it is on its way to another one.
+    pub fn move_to(&mut self, id: Id, app: usize) {
+        let record = self.record(id);
+        assert!(record.counted && record.in_flight.is_none(), "request {id} moves too early");
+        record.app = app;
+        record.place = Place::Arriving;
+    }
+
+    pub fn bypass(&mut self, id: Id) {
+        let app = self.records[&id].app;
+        self.accounts[app].totals.bypassed += 1;
+    }
+
+    /// The gate has decided about a request that can be held.
+    pub fn meet(&mut self, id: Id, arrival: Arrival, max_held: u32) {
+        let (record, step) = (self.records[&id], self.step);
+        let comes_back = !record.counted;
+        let held = self.of(record.app).filter(|record| record.place == Place::Held).count() as u32;
+        let account = &mut self.accounts[record.app];
+        match arrival {
+            Arrival::Pass => assert_eq!(account.state, State::Open),
+            Arrival::Full | Arrival::Maintenance => {
+                account.totals.rejected += 1;
+                if comes_back {
+                    account.refused += 1;
+                    self.count_end(id);
+                }
+            }
+            Arrival::Hold(ticket) => {
+                let closed = matches!(account.state, State::Paused | State::Releasing);
+                assert!(closed, "a request is held though the app is {:?}", account.state);
+                if comes_back {
+                    assert_eq!(record.ticket, ticket, "request {id} has lost its place");
+                } else {
+                    assert!(max_held == 0 || held < max_held, "{held} are held, of {max_held}");
+                    let is_new = account.last_ticket.is_none_or(|last| last < ticket);
+                    assert!(is_new, "a ticket is given twice");
+                    account.last_ticket = Some(ticket);
+                    account.totals.held += 1;
+                }
+                let record = self.record(id);
+                (record.ticket, record.place, record.counted) = (ticket, Place::Held, false);
+                record.came_at = step;
+            }
+        }
+    }
+
+    /// A worker takes its turn.
+    pub fn take(&mut self, take: &Take<'_>) {
+        let account = &mut self.accounts[take.app];
+        account.let_latecomers_mingle(take.now);
+        if !take.leaving {
+            let going = matches!(account.state, State::Releasing | State::Open);
+            assert!(going, "held requests go though the app is {:?}", account.state);
+        }
+        for id in take.ids {
+            let record = self.records[id];
+            assert_eq!(record.place, Place::Held, "request {id} goes twice");
+            self.check_order(&record, self.step);
+            let step = self.step;
+            let record = self.record(*id);
+            record.place = Place::LetGo;
+            record.let_go_at = step;
+            record.released = true;
+        }
+        if self.accounts[take.app].state == State::Releasing {
+            self.check_release(take);
+        }
+    }
+
+    /// A request of a batch is counted in flight, for all to see.
+    pub fn is_in_flight(&mut self, id: Id) {
+        let step = self.step;
+        if let Some(record) = self.records.get_mut(&id).filter(|it| it.place == Place::LetGo) {
+            record.in_flight = Some(step);
+        }
+    }
+
+    /// A worker answers what it holds, as the app is under maintenance.
+    pub fn refuse(&mut self, app: usize, ids: &[Id]) {
+        assert_eq!(self.accounts[app].state, State::Maintenance, "requests are refused");
+        for id in ids {
+            self.accounts[app].totals.rejected += 1;
+            self.accounts[app].refused += 1;
+            self.accounts[app].ended += 1;
+            self.count_end(*id);
+            self.record(*id).place = Place::Withdrawn;
+        }
+    }
+
+    pub fn withdraw(&mut self, id: Id) {
+        let record = self.record(id);
+        assert_eq!(record.place, Place::Held, "request {id} is withdrawn");
+        record.place = Place::Withdrawn;
+    }
+
+    pub fn withdrawn(&mut self, id: Id, why: Ending) {
+        self.count_end(id);
+        let account = &mut self.accounts[self.records[&id].app];
+        account.ended += 1;
+        match why {
+            Ending::TimedOut => account.totals.timed_out += 1,
+            Ending::Aborted => account.totals.aborted += 1,
+            _ => panic!("request {id} is withdrawn as {why:?}"),
+        }
+    }
+
+    /// A request that was let go is on its way to the backend.
+    pub fn release(&mut self, id: Id) {
+        let record = self.records[&id];
+        if record.place == Place::LetGo {
+            self.check_order(&record, record.let_go_at);
+        }
+        self.count_end(id);
+        let account = &mut self.accounts[record.app];
+        account.ended += 1;
+        account.totals.released += 1;
+        self.record(id).place = Place::Through;
+    }
+
+    /// A request that was let go has come to its end at the gate.
+    pub fn end_hold(&mut self, id: Id, how: Ending) {
+        let app = self.records[&id].app;
+        match how {
+            Ending::Released => return self.release(id),
+            Ending::Aborted => {
+                assert_ne!(
+                    self.records[&id].place,
+                    Place::Through,
+                    "request {id} is given up late"
+                );
+                self.count_end(id);
+                self.accounts[app].totals.aborted += 1;
+            }
+            // It has been counted when it met the gate.
+            _ => {}
+        }
+        self.accounts[app].ended += 1;
+    }
+
+    /// A request is in flight no more: it is over, goes elsewhere, or waits for its body.
+    pub fn leave(&mut self, id: Id) {
+        let record = self.record(id);
+        record.in_flight = None;
+        record.unattributed = false;
+        record.released = false;
+        if record.place == Place::LetGo {
+            record.place = Place::Arriving;
+        }
+    }
+
+    /// A request is over.
+    pub fn forget(&mut self, id: Id) {
+        let record = self.records.remove(&id).expect("it is known");
+        assert!(record.counted, "request {id} ends without that it is counted");
+        assert!(record.in_flight.is_none(), "request {id} ends in flight");
+    }
+
+    /// A caller is told that nothing is in flight, after a look that began at that step.
+    pub fn tell_quiet(&self, app: usize, begun: u64) {
+        let forgotten = |record: &&Record| {
+            (record.app == app || record.unattributed)
+                && record.in_flight.is_some_and(|since| since < begun)
+        };
+        let forgotten = self.records.values().find(forgotten);
+        assert!(forgotten.is_none(), "a drain ends too early: {forgotten:?}");
+    }
+
+    /// A caller is told how a canary ended.
+    pub fn tell_verdict(&self, app: usize, trial: u64, good: bool) {
+        assert_eq!(self.accounts[app].verdict, (trial, good), "a wrong verdict is told");
+    }
+
+    /// A request is no longer one of a canary.
+    pub fn end_trial(&mut self, id: Id, outcome: Outcome) {
+        let Some(record) = self.records.get_mut(&id) else { return };
+        let (app, number) = (record.app, std::mem::take(&mut record.trial));
+        let account = &mut self.accounts[app];
+        if let Some(trial) = account.trial.as_mut().filter(|_| account.trials == number) {
+            match outcome {
+                Outcome::Good => trial.good += 1,
+                Outcome::Failed(_) => trial.failed += 1,
+                Outcome::Gone | Outcome::Void => trial.void += 1,
+            }
+        }
+    }
+
+    /// A worker is killed, and its requests with it.
+    pub fn die(&mut self, worker: Pid) {
+        let dead: Vec<Id> = self
+            .records
+            .iter()
+            .filter(|(_, record)| record.worker == worker)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in dead {
+            let record = self.records.remove(&id).expect("it was there");
+            let account = &mut self.accounts[record.app];
+            account.died += u64::from(!record.counted);
+            if let Some(trial) = account.trial.as_mut().filter(|_| account.trials == record.trial) {
+                trial.lost += 1;
+            }
+        }
+    }
+
+    /// Whether others need not wait for a worker any more, which was stopped.
+    pub fn pass_by(&mut self, worker: Pid, passed_by: bool) {
+        let standing = self.workers.entry(worker).or_default();
+        if standing.passed_by || passed_by {
+            standing.passed_by_at = self.step;
+        }
+        standing.passed_by = passed_by;
+    }
+
+    pub fn of(&self, app: usize) -> impl Iterator<Item = &Record> {
+        self.records.values().filter(move |record| record.app == app)
+    }
+
+    /// Whether requests of an app wait for their turn, or are on their way out of the queue.
+    pub fn somebody_waits(&self, app: usize) -> bool {
+        self.waiting(app).next().is_some()
+    }
+
+    fn waiting(&self, app: usize) -> impl Iterator<Item = &Record> {
+        self.of(app).filter(|record| matches!(record.place, Place::Held | Place::LetGo))
+    }
+
+    /// Whether requests that these workers hold are to be released, and are not.
+    pub fn is_kept_up(&self, app: usize, workers: &[Pid]) -> bool {
+        let held = |record: &Record| record.place == Place::Held;
+        self.accounts[app].state == State::Releasing
+            && self.of(app).any(|record| held(record) && workers.contains(&record.worker))
+    }
+
+    /// How many requests of an app are where.
+    pub fn counts(&self, app: usize) -> Counts {
+        let mut counts = Counts::default();
+        self.of(app).for_each(|record| counts.add(record));
+        counts
+    }
+
+    pub(super) fn record(&mut self, id: Id) -> &mut Record {
+        self.records.get_mut(&id).unwrap_or_else(|| panic!("request {id} is over already"))
+    }
+
+    fn count_end(&mut self, id: Id) {
+        let record = self.record(id);
+        assert!(!record.counted, "request {id} ends in two ways");
+        record.counted = true;
+    }
+}
+
+impl Counts {
+    fn add(&mut self, record: &Record) {
+        self.held += u32::from(record.place == Place::Held);
+        self.in_flight += u32::from(record.in_flight.is_some());
+        self.released += u32::from(record.released);
+        self.trial += u32::from(record.trial != 0);
+        self.unattributed += u32::from(record.unattributed);
+    }
+}

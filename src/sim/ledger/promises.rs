@@ -1,0 +1,108 @@
+//! The promises.
+
+use super::{Ledger, Place, Record, Take};
+
+impl Ledger {
+    pub(super) fn check_nobody_waits(&self, app: usize, what: &str) {
+        let in_vain = |record: &Record| !self.accounts[app].mingles(record.ticket);
+        assert!(!self.waiting(app).any(in_vain), "{what} though requests wait");
+    }
+
+    /// Nobody who is there, and has been since `since`, holds a request that comes before this one.
+    pub(super) fn check_order(&self, record: &Record, since: u64) {
+        for (id, other) in &self.records {
+            if other.app != record.app || other.ticket >= record.ticket || other.came_at > since {
+                continue;
+            }
+            let waits = match other.place {
+                Place::Held => true,
+                Place::LetGo => record.worker != other.worker || record.place == Place::LetGo,
+                _ => false,
+            };
+            if self.accounts[record.app].mingles(other.ticket) && other.worker != record.worker {
+                continue;
+            }
+            let standing = self.workers.get(&other.worker).copied().unwrap_or_default();
+            let excused = standing.passed_by || standing.passed_by_at > since;
+            let itself = other.worker == record.worker;
+            assert!(
+                !waits || (excused && !itself),
+                "ticket {} of worker {} overtakes {} (request {id}) of worker {}",
+                record.ticket,
+                record.worker,
+                other.ticket,
+                other.worker
+            );
+        }
+    }
+
+    /// A canary goes whatever the pace.
+    pub(super) fn check_release(&mut self, take: &Take<'_>) {
+        let trial = self.accounts[take.app].trial.is_some();
+        assert_eq!(take.trial, trial, "whether these are a canary's");
+        if trial {
+            self.check_trial(take);
+        } else if !take.leaving {
+            self.check_concurrency(take);
+            self.check_pace(take);
+        }
+    }
+
+    pub(super) fn check_concurrency(&self, take: &Take<'_>) {
+        let limit = self.accounts[take.app].policy.concurrency;
+        if limit == 0 {
+            return;
+        }
+        let released = self.counts(take.app).released;
+        assert!(released <= limit, "{released} released requests are in flight, not {limit}");
+    }
+
+    pub(super) fn check_trial(&mut self, take: &Take<'_>) {
+        let account = &mut self.accounts[take.app];
+        let Some(trial) = &mut account.trial else { return };
+        assert!(trial.failed == 0 || take.leaving, "a canary goes on that has failed");
+        trial.started += take.ids.len() as u32;
+        let size = trial.size;
+        let fits = trial.started - trial.void <= size;
+        assert!(fits || take.leaving, "a canary of {size} has more: {trial:?}");
+        let number = account.trials;
+        for id in take.ids {
+            self.record(*id).trial = number;
+        }
+    }
+
+    pub(super) fn check_pace(&mut self, take: &Take<'_>) {
+        let account = &mut self.accounts[take.app];
+        let (rate, burst) = (f64::from(account.policy.rate), account.policy.effective_burst());
+        if account.policy.rate == 0 {
+            return;
+        }
+        account.paced.push((take.now, take.ids.len() as u32));
+        let (mut total, mut at_once, mut soon) = (0, 0, 0);
+        for (at, count) in account.paced.iter().rev() {
+            let ago = take.now.since(*at).as_secs_f64();
+            total += count;
+            at_once += if ago == 0.0 { *count } else { 0 };
+            soon += if ago < 0.001 { *count } else { 0 };
+            let most = rate * 1.005 * (ago + 0.1) + 1.0;
+            assert!(f64::from(total) <= most, "{total} go within {ago}s at {rate}r/s");
+        }
+        let since_begin = rate * 1.005 * take.now.since(account.begun).as_secs_f64() + 1.0;
+        assert!(f64::from(total) <= since_begin, "{total} go, not {since_begin} at {rate}r/s");
+        assert!(at_once <= burst && soon <= 2 * burst, "{at_once} go at once, {soon} soon");
+    }
+
+    /// Each hold has ended in one way, or it has not ended.
+    pub fn check_books(&self) {
+        let mut uncounted = vec![0; self.accounts.len()];
+        for record in self.records.values().filter(|record| !record.counted) {
+            uncounted[record.app] += 1;
+        }
+        for (account, uncounted) in self.accounts.iter().zip(uncounted) {
+            let totals = &account.totals;
+            let ended = totals.released + totals.timed_out + totals.aborted + account.refused;
+            let accounted = ended - account.buried + account.died + uncounted;
+            assert_eq!(totals.held, accounted, "requests are lost: {account:?}");
+        }
+    }
+}

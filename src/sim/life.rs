@@ -1,0 +1,251 @@
+//! A worker's life, and what comes to it: what `nginx/request` and `nginx/process.rs` do.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::fiber::stop;
+use super::host::{Arriving, Body, Event, Passage, Posted, Reading, Request, Sim, Worker};
+use super::ledger::Id;
+use super::world::World;
+use crate::gate::trial::Outcome;
+use crate::shm::Process;
+use crate::worker::{Decision, Ending, Going, Place, Stage, Step};
+
+impl Worker {
+    /// A worker's life.
+    pub fn live(&self) {
+        let host = &self.host;
+        let process = Process { pid: host.pid, started: 0 };
+        self.zone.enter(self.slot, process, host.world.now());
+        host.entered.set(true);
+        self.zone.note_change();
+        self.ring_others();
+        self.look();
+        while !host.may_exit() {
+            host.at_work.set(false);
+            stop();
+            host.at_work.set(true);
+            self.turn_of_the_loop();
+        }
+        self.notice_exit();
+        self.zone.leave(self.slot);
+        host.over.set(true);
+        host.world.ring(self.zone.slots().collect::<Vec<_>>().into_iter());
+    }
+
+    /// Events in nginx's order: what is ready, then timers, then what is posted.
+    fn turn_of_the_loop(&self) {
+        let host = &self.host;
+        host.turn();
+        let ready = host.inbox.take();
+        for event in ready {
+            self.handle(event);
+        }
+        if host.world.hear(self.slot) {
+            self.look();
+        }
+        self.expire_timers();
+        while let Some(event) = host.next_posted() {
+            match event {
+                Posted::Task(task) => self.do_task(task),
+                Posted::Body(id) => self.on_body(id),
+                Posted::Caller(caller) => self.on_caller(caller),
+            }
+        }
+    }
+
+    fn expire_timers(&self) {
+        let (host, now) = (&self.host, self.host.world.now());
+        if host.take_timer() {
+            self.timer_went_off();
+            self.look();
+        }
+        let requests: Vec<_> = host.requests.borrow().values().cloned().collect();
+        for request in requests.iter().filter(|request| request.own.until.get() <= now) {
+            if request.stage() == Stage::Held {
+                self.end_hold(request);
+            }
+        }
+        let callers = host.callers.borrow();
+        let late = callers.iter().filter(|(_, caller)| caller.until <= now).map(|(id, _)| *id);
+        let late: Vec<u64> = late.collect();
+        drop(callers);
+        late.into_iter().for_each(|caller| self.on_caller(caller));
+    }
+
+    fn handle(&self, event: Event) {
+        match event {
+            Event::Arrival(arriving) => self.on_arrival(arriving),
+            Event::Call(call) => self.on_call(call),
+            Event::ClientGone(id) => self.on_client_gone(id),
+            Event::Response(id, outcome) => self.on_end(id, outcome, false),
+            Event::Abandoned(id) => self.on_end(id, Outcome::Void, true),
+            Event::Body(id) => self.on_body(id),
+            Event::Upgrade(id) => {
+                if let Some(request) = self.host.request(id) {
+                    self.upgrade(&request);
+                }
+            }
+            Event::Redirect(id, app) => self.on_redirect(id, app),
+        }
+    }
+
+    fn on_arrival(&self, arriving: Arriving) {
+        let request = Rc::new(Passage::new(Request {
+            arriving,
+            app: Cell::new(arriving.app),
+            until: Cell::new(crate::gate::time::Moment::NEVER),
+            body: Cell::new(Reading::Unread),
+            gone: Cell::new(false),
+        }));
+        self.host.requests.borrow_mut().insert(arriving.id, Rc::clone(&request));
+        self.host.world.ledger.borrow_mut().arrive(arriving.id, arriving.app, self.host.pid);
+        // The short way through an open gate.
+        let begun = self.host.world.ledger.borrow().step;
+        let known = self.known(arriving.app);
+        if arriving.body == Body::None {
+            if let Some(entry) = known.filter(|entry| entry.pass()) {
+                self.host.world.ledger.borrow_mut().pass(arriving.id, begun);
+                request.pass(entry);
+                return;
+            }
+            if let Some(entry) = known {
+                self.counted_in_vain(entry.app());
+            }
+        }
+        self.decide(&request);
+    }
+
+    /// As the entrance does it.
+    fn decide(&self, request: &Passage) {
+        let own = &request.own;
+        let name = World::name(own.app.get());
+        let name = name.as_bytes();
+        let reads = own.arriving.body != Body::None && own.body.get() == Reading::Unread;
+        let first = || !request.comes_back() && (self.is_open(name) || own.arriving.bypasses);
+        if reads && first() {
+            request.read_first();
+            self.host.ask_for_body(request);
+            return;
+        }
+        if request.comes_back() && own.gone.get() {
+            return self.on_end(own.arriving.id, Outcome::Void, false);
+        }
+        let place = Place {
+            name,
+            number: Some(own.app.get()),
+            max_held: own.arriving.max_held,
+            interval: own.arriving.interval,
+        };
+        match self.ask(request, &place, || own.arriving.bypasses) {
+            Decision::Through => {}
+            Decision::Held => {
+                let now = self.host.world.now();
+                let longest = own.arriving.max_time;
+                let longest = longest.saturating_sub(request.waited(now).unwrap_or_default());
+                own.until.set(now.plus(longest));
+            }
+            Decision::Refused(why) => {
+                request.refuse(503, why, self.host.world.now());
+                self.forget(request);
+            }
+        }
+    }
+
+    fn end_hold(&self, request: &Passage) {
+        self.time_out(request);
+        if !request.own.arriving.passes {
+            request.refuse(504, Ending::TimedOut, self.host.world.now());
+            self.forget(request);
+        } else if request.own.body.get() == Reading::Asked {
+            request.read_first();
+        } else {
+            self.decide(request);
+        }
+    }
+
+    fn on_client_gone(&self, id: Id) {
+        let Some(request) = self.host.request(id) else { return };
+        // Whoever is on its way out is looked at when its turn comes.
+        match request.stage() {
+            Stage::Going(_) | Stage::Leaving(_) if self.host.world.rng.chance(50) => {
+                request.own.gone.set(true);
+            }
+            _ => self.on_end(id, Outcome::Void, false),
+        }
+    }
+
+    fn on_end(&self, id: Id, outcome: Outcome, abandoned: bool) {
+        let Some(request) = self.host.request(id) else { return };
+        self.end(&request, outcome, abandoned);
+        self.forget(&request);
+    }
+
+    fn forget(&self, request: &Passage) {
+        let id = request.own.arriving.id;
+        self.host.world.ledger.borrow_mut().forget(id);
+        self.host.requests.borrow_mut().remove(&id);
+    }
+
+    fn on_body(&self, id: Id) {
+        let Some(request) = self.host.request(id) else { return };
+        if request.own.body.replace(Reading::Come) == Reading::Asked
+            && request.stage() == Stage::Reading
+        {
+            request.has_come();
+            self.decide(&request);
+        }
+    }
+
+    fn on_redirect(&self, id: Id, app: usize) {
+        let Some(request) = self.host.request(id) else { return };
+        if !matches!(request.stage(), Stage::Through(_)) {
+            return;
+        }
+        let name = World::name(app);
+        let is_same = request.entry().is_some_and(|it| self.is_named(it.app(), name.as_bytes()));
+        if !is_same {
+            self.turn_back(&request, Outcome::Void);
+            self.host.world.ledger.borrow_mut().move_to(id, app);
+            request.own.app.set(app);
+            self.decide(&request);
+        }
+    }
+}
+
+impl Sim {
+    pub fn ask_for_body(&self, request: &Passage) {
+        request.own.body.set(Reading::Asked);
+        if request.own.arriving.body == Body::Soon {
+            self.post(Posted::Body(request.own.arriving.id));
+        }
+    }
+
+    /// What is asked of a request in a batch.
+    pub fn take_step(&self, passage: &Passage, step: Step) {
+        let worker = self.worker();
+        let id = passage.own.arriving.id;
+        // It stays until this is over, though it may be forgotten.
+        let _request = self.request(id);
+        match (passage.stage(), step) {
+            (Stage::Going(_), Step::Prepare) => {
+                self.world.ledger.borrow_mut().is_in_flight(id);
+                let uploads = passage.own.arriving.body != Body::None;
+                if uploads && passage.own.body.get() == Reading::Unread {
+                    self.ask_for_body(passage);
+                }
+            }
+            (Stage::Going(_), Step::Go) => {
+                match worker.send_off(passage, || passage.own.gone.get()) {
+                    Going::Waits | Going::On => {}
+                    Going::Gone => worker.on_end(id, Outcome::Void, false),
+                }
+            }
+            (Stage::Leaving(status), Step::Go) => {
+                passage.refuse(status, passage.why_let_go(), self.world.now());
+                worker.forget(passage);
+            }
+            _ => {}
+        }
+    }
+}

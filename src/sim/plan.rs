@@ -1,0 +1,110 @@
+//! What may happen in one run: each has some kinds of moves and lacks others, so that rare ones
+//! are not drowned by the frequent.
+
+use std::time::Duration;
+
+use super::rng::Rng;
+use crate::gate::policy::Policy;
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub moves: u64,
+    pub workers: usize,
+    /// The first process slot that is used: others than the lowest need more lanes.
+    pub first_slot: usize,
+    /// Slots from one worker to the next: with 16 each needs lanes of its own, and they run out.
+    pub slots_apart: usize,
+    /// `intermission_interval` where the requests come in, in milliseconds.
+    pub intervals: [u64; 2],
+    /// Apps that are paused and resumed.
+    pub apps: usize,
+    /// Requests come with names of apps that nobody ever paused.
+    pub made_up_names: bool,
+    /// How many requests come at once at most.
+    pub crowd: u64,
+    pub max_held: u32,
+    pub timeouts: bool,
+    pub uploads: bool,
+    pub bypasses: bool,
+    pub rates: bool,
+    pub concurrency: bool,
+    pub canaries: bool,
+    pub deadlines: bool,
+    pub drains: bool,
+    pub maintenance: bool,
+    pub reloads: bool,
+    /// Now and then all requests come to their end, so that apps are idle and give up their lanes.
+    pub lulls: bool,
+    /// In the end all workers are told to quit.
+    pub quits: bool,
+    /// In the end the backend answers nothing any more.
+    pub hangs: bool,
+    pub crashes: bool,
+    pub stops: bool,
+    pub lost_rings: bool,
+    /// Requests go on to other apps' gates.
+    pub redirects: bool,
+    /// For how many requests there are connections that are let go.
+    pub connections: usize,
+    /// At how many accesses to what others see, at most, a worker stops.
+    pub grain: u64,
+}
+
+impl Plan {
+    /// Faults happen in a `rough` run.
+    pub fn new(rng: &Rng, rough: bool) -> Self {
+        // Apps take each other's lanes all the time.
+        let lanes_move = !rough && rng.chance(20);
+        Self {
+            moves: 200 + rng.below(600),
+            workers: if lanes_move { 4 } else { 1 + rng.index(4) },
+            first_slot: rng.one_of(&[0, 0, 0, 13]),
+            slots_apart: if lanes_move { 16 } else { rng.one_of(&[1, 1, 1, 16]) },
+            intervals: [250, rng.one_of(&[20, 250, 250, 2000])],
+            apps: 1 + rng.index(2),
+            made_up_names: lanes_move || rng.chance(30),
+            crowd: rng.one_of(&[4, 4, 10, 90]),
+            max_held: rng.one_of(&[0, 0, 0, 1, 7]),
+            timeouts: rng.chance(40),
+            uploads: rng.chance(30),
+            bypasses: rng.chance(30),
+            rates: rng.chance(40),
+            concurrency: rng.chance(40),
+            canaries: rng.chance(40),
+            deadlines: rng.chance(40),
+            drains: rng.chance(40),
+            maintenance: rng.chance(30),
+            reloads: rng.chance(25),
+            lulls: lanes_move,
+            quits: rng.chance(15),
+            hangs: rng.chance(25),
+            crashes: rough && rng.chance(60),
+            stops: rough && rng.chance(60),
+            lost_rings: rough && rng.chance(40),
+            redirects: rng.chance(30),
+            connections: rng.one_of(&[1000, 1000, 3]),
+            grain: rng.one_of(&[2, 10, 60]),
+        }
+    }
+
+    /// How many times as long a run is as one in which a worker does all that it does for an event in
+    /// some ten goes.
+    pub fn pace(&self) -> u64 {
+        60_u64.div_ceil(self.grain).min(12)
+    }
+
+    pub fn longest_interval(&self) -> Duration {
+        Duration::from_millis(self.intervals[0].max(self.intervals[1]))
+    }
+
+    pub fn policy(&self, rng: &Rng) -> Policy {
+        let rate = if self.rates { rng.one_of(&[0, 50, 700, 3000, 100_000]) } else { 0 };
+        let least = Policy::least_burst(rate);
+        Policy {
+            rate,
+            burst: if rate > 0 { rng.one_of(&[0, least, least + 3, 1000]) } else { 0 },
+            concurrency: if self.concurrency { rng.one_of(&[0, 1, 2, 5]) } else { 0 },
+            timeout_ms: rng.one_of(&[30, 400, 5000]),
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! What the workers of a simulation share: the zone, the time, the bells.
+
+use std::alloc::{Layout, alloc_zeroed};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ptr::NonNull;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use parking_lot::lock_api::{GuardNoSend, RawMutex};
+
+use super::fiber::{aside, is_worker, stop};
+use super::host::{Passage, Sim};
+use super::ledger::{Id, Ledger, Pid, Take};
+use super::plan::Plan;
+use super::rng::Rng;
+use crate::gate::Gate;
+use crate::gate::time::Moment;
+use crate::shared::touch;
+use crate::shm::{AppId, Liveness, Zone};
+use crate::worker::{Ending, Fact, LEASE};
+
+/// How many names of apps there are: those that are paused come first.
+pub const NAMES: usize = 8;
+
+/// Room for five apps or so.
+const ZONE_SIZE: usize = 48 * 1024;
+
+const PAGE: usize = 4096;
+
+/// For how long nobody who stays is to be seen before a worker may take that for the end of nginx.
+const ABANDONED: Duration = Duration::from_secs(5);
+
+/// The zone's lock. Who waits for it lets others run.
+pub struct Lock(Cell<bool>);
+
+// SAFETY: a simulation runs in one thread.
+unsafe impl Sync for Lock {}
+
+// SAFETY: nobody gets it before it was given back; only coroutines of one thread ask for it.
+unsafe impl RawMutex for Lock {
+    // Made anew for each zone.
+    #[allow(clippy::declare_interior_mutable_const)]
+    const INIT: Self = Self(Cell::new(false));
+
+    type GuardMarker = GuardNoSend;
+
+    fn lock(&self) {
+        touch();
+        while self.0.replace(true) {
+            assert!(is_worker(), "somebody has the lock");
+            WAITS.set(true);
+            stop();
+            WAITS.set(false);
+        }
+        LOCKED.set(true);
+    }
+
+    fn try_lock(&self) -> bool {
+        !self.0.replace(true)
+    }
+
+    unsafe fn unlock(&self) {
+        self.0.set(false);
+        LOCKED.set(false);
+        if is_worker() && !std::thread::panicking() {
+            let world = HERE.with_borrow(Weak::upgrade);
+            aside(|| world.iter().for_each(|world| world.look_at_names()));
+        }
+        touch();
+    }
+}
+
+pub struct World {
+    pub zone: Zone<Lock>,
+    pub rng: Rng,
+    pub plan: Plan,
+    pub ledger: RefCell<Ledger>,
+    /// No fault has happened that a lost wake could be put down to.
+    pub calm: Cell<bool>,
+    /// Nothing more is broken.
+    pub settling: Cell<bool>,
+    /// nginx is told to quit.
+    pub quitting: Cell<bool>,
+    /// When a worker that stays was last there.
+    pub staffed: Cell<Moment>,
+    last_id: Cell<u64>,
+    now: Cell<Moment>,
+    bells: RefCell<BTreeSet<usize>>,
+    /// Which app has which place in the zone.
+    places: RefCell<BTreeMap<usize, usize>>,
+}
+
+thread_local! {
+    /// Whether somebody has the lock.
+    static LOCKED: Cell<bool> = const { Cell::new(false) };
+    static HERE: RefCell<Weak<World>> = const { RefCell::new(Weak::new()) };
+    /// Whether the worker that ran last waits for it.
+    static WAITS: Cell<bool> = const { Cell::new(false) };
+    static ALIVE: RefCell<BTreeSet<Pid>> = const { RefCell::new(BTreeSet::new()) };
+    /// One simulation at a time has it, and all that run on this thread use the same.
+    static MEMORY: NonNull<u8> = allocate();
+}
+
+fn allocate() -> NonNull<u8> {
+    let layout = Layout::from_size_align(ZONE_SIZE, PAGE).expect("a page is a power of two");
+    // SAFETY: the size is not zero. The memory is never given back.
+    NonNull::new(unsafe { alloc_zeroed(layout) }).expect("there is memory")
+}
+
+impl World {
+    pub fn new(seed: u64) -> Rc<Self> {
+        let rng = Rng::new(seed);
+        let plan = Plan::new(&rng, seed % 2 == 1);
+        let memory = MEMORY.with(|memory| *memory);
+        // SAFETY: the memory stays, and the simulation that had it before is over.
+        let zone = unsafe { Zone::create(memory, ZONE_SIZE, plan.workers, Lock::INIT) };
+        ALIVE.with_borrow_mut(BTreeSet::clear);
+        LOCKED.set(false);
+        WAITS.set(false);
+        let start = Moment::from_micros(1_000_000_000);
+        let world = Rc::new(Self {
+            zone: zone.expect("the zone is large enough"),
+            rng,
+            plan,
+            ledger: RefCell::new(Ledger::new(NAMES)),
+            calm: Cell::new(true),
+            settling: Cell::new(false),
+            quitting: Cell::new(false),
+            staffed: Cell::new(start),
+            last_id: Cell::new(0),
+            now: Cell::new(start),
+            bells: RefCell::default(),
+            places: RefCell::default(),
+        });
+        HERE.set(Rc::downgrade(&world));
+        world
+    }
+
+    pub fn now(&self) -> Moment {
+        self.now.get()
+    }
+
+    /// A number for a request or a caller.
+    pub fn new_id(&self) -> u64 {
+        self.last_id.set(self.last_id.get() + 1);
+        self.last_id.get()
+    }
+
+    pub fn pass_time(&self, time: Duration) {
+        self.now.set(self.now().plus(time));
+    }
+
+    /// Whether a worker that exits has reason to take nginx for ended.
+    pub fn has_ended(&self) -> bool {
+        self.quitting.get() || self.now().since(self.staffed.get()) >= ABANDONED
+    }
+
+    pub fn is_locked() -> bool {
+        LOCKED.get()
+    }
+
+    /// Whether the worker that ran last waits for the lock.
+    pub fn waits_for_lock() -> bool {
+        WAITS.replace(false)
+    }
+
+    /// Keeps account of what truly happens.
+    pub fn note(&self, worker: Pid, fact: Fact<'_, Sim>) {
+        let mut ledger = self.ledger.borrow_mut();
+        let id = |passage: &Passage| passage.own.arriving.id;
+        let ids =
+            |batch: &mut dyn Iterator<Item = &Passage>| -> Vec<Id> { batch.map(id).collect() };
+        match fact {
+            Fact::Through { passage, attributed } => {
+                let late = passage.why_let_go() == Ending::TimedOut;
+                let excused = late || passage.own.arriving.bypasses;
+                ledger.enter(id(passage), attributed, excused);
+            }
+            Fact::Bypasses(passage) => ledger.bypass(id(passage)),
+            Fact::Arrived { passage, arrival, max_held } => {
+                ledger.meet(id(passage), arrival, max_held);
+            }
+            Fact::Disabled { app, change, now, policy, canary } => {
+                ledger.disable(self.app_at(app), change, now, *policy, canary);
+            }
+            Fact::Settled { app, change, now } => ledger.change(self.app_at(app), change, now),
+            Fact::LetGo { queue, now, canary, leaving } => {
+                let ids = ids(&mut queue.batch());
+                let app = self.app_at(queue.app);
+                if !ids.is_empty() {
+                    ledger.take(&Take { app, worker, ids: &ids, now, trial: canary > 0, leaving });
+                }
+            }
+            Fact::Refused(queue) => {
+                let app = self.app_at(queue.app);
+                ledger.refuse(app, &ids(&mut queue.batch()));
+            }
+            Fact::Withdraws(passage) => ledger.withdraw(id(passage)),
+            Fact::Withdrawn(passage, why) => ledger.withdrawn(id(passage), why),
+            Fact::HoldEnded(passage, how) => ledger.end_hold(id(passage), how),
+            Fact::Left(passage) => ledger.leave(id(passage)),
+            Fact::CanaryOver { passage, outcome, .. } => ledger.end_trial(id(passage), outcome),
+        }
+    }
+
+    /// The name of an app by its place in the zone.
+    pub fn app_at(&self, app: AppId) -> usize {
+        // One that was made in this very section is not among the places yet.
+        let known = self.places.borrow().get(&app.index()).copied();
+        known.expect("the app is known")
+    }
+
+    /// Looks which apps the zone knows, when nobody has the lock: one that it has forgotten begins anew.
+    pub fn look_at_names(&self) {
+        let locked = self.zone.lock();
+        let named = |app: AppId| Some((app.index(), Self::app_named(locked.name(app))?));
+        let places: BTreeMap<usize, usize> = locked.apps().filter_map(named).collect();
+        drop(locked);
+        for (place, app) in self.places.borrow().iter() {
+            if places.get(place) != Some(app) {
+                self.ledger.borrow_mut().forget_app(*app);
+            }
+        }
+        *self.places.borrow_mut() = places;
+    }
+
+    pub fn gate(&self, app: AppId) -> Gate {
+        self.zone.lock().gate(app).expect("the app is there").clone()
+    }
+
+    pub fn name(app: usize) -> String {
+        format!("app-{app}")
+    }
+
+    /// `None` for a record whose worker was killed before it had written the name.
+    pub fn app_named(name: &[u8]) -> Option<usize> {
+        (0..NAMES).find(|app| Self::name(*app).as_bytes() == name)
+    }
+
+    pub fn ring(&self, slots: impl Iterator<Item = usize>) {
+        for slot in slots {
+            if self.plan.lost_rings && !self.settling.get() && self.rng.chance(30) {
+                self.calm.set(false);
+            } else {
+                self.bells.borrow_mut().insert(slot);
+            }
+        }
+    }
+
+    /// nginx calls the handler of a bell when it tells its worker to exit.
+    pub fn nudge(&self, slot: usize) {
+        self.bells.borrow_mut().insert(slot);
+    }
+
+    pub fn rings(&self, slot: usize) -> bool {
+        self.bells.borrow().contains(&slot)
+    }
+
+    /// Whether somebody has rung for a slot since the last time that this was asked.
+    pub fn hear(&self, slot: usize) -> bool {
+        self.bells.borrow_mut().remove(&slot)
+    }
+
+    pub fn liveness(&self) -> Liveness {
+        Liveness { now: self.now(), lease: LEASE, exists, started: |_| None }
+    }
+
+    pub fn set_alive(&self, pid: Pid, alive: bool) {
+        ALIVE.with_borrow_mut(|all| if alive { all.insert(pid) } else { all.remove(&pid) });
+    }
+}
+
+pub fn exists(pid: Pid) -> bool {
+    ALIVE.with_borrow(|all| all.contains(&pid))
+}
