@@ -136,9 +136,10 @@ pub struct Gate {
     /// end of a release does, or of a pause with a deadline, is nobody's decision.
     pub decided: Moment,
     next_ticket: Ticket,
-    /// When the release under way began, and the first ticket of those who came after that.
-    began: Moment,
+    /// The first ticket of those who came during the release under way, and since when no others have
+    /// been held, if it is one at once.
     latecomers: Ticket,
+    late_since: Moment,
     /// When a pause ends by itself.
     pub deadline: Moment,
     /// `Retry-After` of the maintenance answers in seconds, 0 for none.
@@ -169,8 +170,8 @@ impl Default for Gate {
             since: Moment::default(),
             decided: Moment::default(),
             next_ticket: 0,
-            began: Moment::default(),
             latecomers: 0,
+            late_since: Moment::NEVER,
             deadline: Moment::NEVER,
             retry_after: 0,
             policy: Policy::default(),
@@ -304,9 +305,14 @@ impl Gate {
     /// keep it up, as one turn after the other is slower than all workers at the same time. So those
     /// who came during the release, and only them, go by worker.
     fn window(&self, now: Moment, survey: &Survey) -> Ticket {
+        let late = !self.late_since.is_never() && now.since(self.late_since) >= SATURATED;
+        if late && self.is_late(survey) { WINDOW } else { 0 }
+    }
+
+    /// Whether a release at once has come to those who came during it.
+    fn is_late(&self, survey: &Survey) -> bool {
         let at_once = self.policy.rate == 0 && self.policy.concurrency == 0 && !self.trial.is_on();
-        let late = survey.first_anywhere >= self.latecomers && now.since(self.began) >= SATURATED;
-        if self.state == State::Releasing && at_once && late { WINDOW } else { 0 }
+        self.state == State::Releasing && at_once && survey.first_anywhere >= self.latecomers
     }
 
     /// Whether those who are left would not be there if there had been no pause.
@@ -341,6 +347,9 @@ impl Gate {
 
     /// Does what has fallen due: deadlines, verdicts and the end of a release.
     pub fn settle(&mut self, now: Moment, survey: &Survey) -> Option<Change> {
+        if self.late_since.is_never() && self.is_late(survey) {
+            self.late_since = now;
+        }
         match self.state {
             State::Paused if self.deadline <= now => {
                 Some(self.release(now, 0, survey, Cause::Deadline))
@@ -382,8 +391,8 @@ impl Gate {
     }
 
     fn begin_release(&mut self, now: Moment) {
-        self.began = now;
         self.latecomers = self.next_ticket;
+        self.late_since = Moment::NEVER;
         self.pace = Pace::start(now);
         self.release_until = now.plus(self.policy.timeout());
     }

@@ -181,6 +181,7 @@ fn who_came_late_does_not_keep_a_release_from_ending() {
         ..Survey::default()
     };
     let wait = Turn::Wait(Moment::NEVER);
+    assert_eq!(gate.settle(START, &Survey { held: 300, ..seen(3) }), None);
     assert_eq!(gate.turn(at(999), 4, false, &seen(3)), wait, "at first each waits for its turn");
     assert_eq!(gate.turn(at(1000), 4, false, &seen(2)), wait, "as long as one is held it was for");
     let go = Turn::Go { below: 3 + WINDOW, limit: u32::MAX };
@@ -193,6 +194,7 @@ fn who_came_late_does_not_keep_a_release_from_ending() {
     assert_eq!((change.to, change.cause), (State::Open, Cause::Released));
     let mut paced = releasing(paced(10, 1, 0));
     assert_eq!(paced.arrive(0, 0), Arrival::Hold(3));
+    assert_eq!(paced.settle(START, &seen(3)), None);
     assert_eq!(paced.turn(at(1000), 4, false, &seen(3)), wait, "and not with a pace");
 }
 
