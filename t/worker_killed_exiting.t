@@ -8,6 +8,7 @@ use strict;
 use warnings;
 
 use FindBin qw($Bin);
+use List::Util qw(sum);
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -65,6 +66,8 @@ within('the counts are right', sub {
 });
 is_deeply [ map { $_->response->status } $slow, @cut ], [ (0) x (1 + EACH) ],
     'its clients are cut off';
+my @by_worker = $t->control('metrics')->body =~ /^intermission_worker_held_requests\S+ (\d+)$/gm;
+is sum(@by_worker), 2 * EACH, 'the metrics by worker tell of the living only';
 
 $origin->forget;
 my $started = time;

@@ -1,9 +1,25 @@
 """Clients that do exactly what they are told: HTTP/1.1 and HTTP/2 on bare sockets."""
 
+import asyncio
 import socket
 import struct
 
 STATUS_OF = {8: 200, 9: 204, 10: 206, 11: 304, 12: 400, 13: 404, 14: 500}
+
+
+async def fetch(port, target, limit, method="GET"):
+    """The status and the body of an answer; None if it is cut off, or does not come within so many seconds."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(f"{method} {target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+            answer = await asyncio.wait_for(reader.read(), limit)
+        finally:
+            writer.transport.abort()
+    except (OSError, asyncio.TimeoutError):
+        return None
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return (int(head.split(b" ")[1]), body) if head else None
 
 
 class Channel:
@@ -130,8 +146,14 @@ def frame(kind, flags, stream, payload):
 
 
 def literal(text):
-    """A string as HPACK has it, shorter than 127 bytes."""
-    return bytes([len(text)]) + text
+    """A string as HPACK has it."""
+    if len(text) < 127:
+        return bytes([len(text)]) + text
+    length, rest = [127], len(text) - 127
+    while rest >= 128:
+        length.append(rest % 128 + 128)
+        rest //= 128
+    return bytes([*length, rest]) + text
 
 
 class Http2(Channel):

@@ -65,6 +65,9 @@ def free_port():
 
 
 class Nginx:
+    # What its processes inherit, if not all that this one has.
+    environment = None
+
     def __init__(self, folder, binary, module, workers, prefix=(), log="notice"):
         self.folder = folder
         self.binary = binary
@@ -81,7 +84,7 @@ class Nginx:
     def start(self):
         command = [*self.prefix, self.binary, "-p", self.folder, "-c", f"{self.folder}/nginx.conf", "-e", f"{self.folder}/error.log"]
         with open(f"{self.folder}/stderr.log", "w") as out:
-            self.process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=self.environment)
         limit = time.monotonic() + 30
         while not (self.workers() and self.listens()):
             if self.process.poll() is not None or time.monotonic() > limit:

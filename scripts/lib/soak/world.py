@@ -5,7 +5,7 @@ import json
 import random
 import time
 
-from .clients import Http1, Http2
+from .clients import Http1, Http2, fetch
 from .ledger import App, Faults, Journal, Ledger, Violation
 from .nginx import Nginx
 from .origin import Origin
@@ -160,22 +160,13 @@ class World:
     async def call_once(self, target, end):
         """None if it is cut off; a worker that is stopped is not waited for."""
         asked = time.monotonic()
-        try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.nginx.ports["plain"])
-            try:
-                writer.write(f"GET {target} HTTP/1.0\r\nHost: soak\r\n\r\n".encode())
-                answer = await asyncio.wait_for(reader.read(), max(0.1, end - time.monotonic()))
-            finally:
-                writer.transport.abort()
-        except (ConnectionError, asyncio.TimeoutError):
-            answer = b""
-        if not answer:
+        answer = await fetch(self.nginx.ports["plain"], target, max(0.1, end - time.monotonic()))
+        if answer is None:
             now = time.monotonic()
             if not self.faults.any(asked, now) and now < end:
                 raise Violation(f"{target} was cut off")
             return None
-        head, _, body = answer.partition(b"\r\n\r\n")
-        return int(head.split(b" ")[1]), json.loads(body)
+        return answer[0], json.loads(answer[1])
 
     async def status(self, app):
         return (await self.call("status", app))[1]
