@@ -68,11 +68,16 @@ pub enum Standing {
     Precontent,
 }
 
+/// No app has so large a number.
+pub const NO_NUMBER: usize = usize::MAX;
+
 /// `location`: `None` is what is not said, and then inherited.
 #[derive(Default)]
 pub struct LocConf {
     /// What follows from the rest, once that is complete.
     pub standing: Standing,
+    /// The place of the app's name in [`MainConf::names`], if it has one.
+    pub number: usize,
     pub enabled: Option<bool>,
     pub app: Option<AppName>,
     pub max_time: Option<Duration>,

@@ -124,6 +124,14 @@ impl<H: Host> Passage<H> {
         }
     }
 
+    /// It goes through an open gate, at the first that it comes to; it has been counted.
+    #[inline(always)]
+    pub fn pass(&self, entry: Entry) {
+        self.entry.set(Some(entry));
+        self.ending.set(Ending::Passed);
+        self.stage.set(Stage::Through(Flight::Plain));
+    }
+
     #[inline]
     pub fn stage(&self) -> Stage {
         self.stage.get()
@@ -196,14 +204,6 @@ impl<H: Host> Passage<H> {
             Stage::Through(Flight::Canary(canary)) => Some(canary),
             _ => None,
         }
-    }
-
-    /// It goes through an open gate, at the first that it comes to; it has been counted.
-    #[inline(always)]
-    pub fn pass(&self, entry: Entry) {
-        self.entry.set(Some(entry));
-        self.ending.set(Ending::Passed);
-        self.stage.set(Stage::Through(Flight::Plain));
     }
 
     /// It goes through; its worker has counted it, for its app, or else for all of them. How it came is

@@ -67,9 +67,26 @@ unsafe fn enter(request: *mut ngx_http_request_t, conf: &LocConf) -> ngx_int_t {
         if body::may_be_there(request) {
             return enter_with_body(worker, conf, request);
         }
+        pass(worker, conf, request, known_entry(worker, conf))
+    }
+}
+
+/// Lets a request through if the gate of this app, which is the place's if it is known, is open.
+///
+/// # Safety
+///
+/// As [`enter`].
+#[inline(always)]
+unsafe fn pass(
+    worker: &Worker,
+    conf: &LocConf,
+    request: *mut ngx_http_request_t,
+    known: Option<Entry>,
+) -> ngx_int_t {
+    // SAFETY: the caller's promise.
+    unsafe {
         // Before it is counted, so that there is nothing to take back.
         let Some(passage) = Passage::create(request) else { return FAILED };
-        let known = known_entry(worker, conf);
         match known.filter(Entry::pass) {
             Some(entry) => {
                 passage.pass(entry);
@@ -143,15 +160,8 @@ unsafe fn enter_with_body(
 ) -> ngx_int_t {
     // SAFETY: the caller's promise.
     unsafe {
-        let Some(passage) = Passage::create(request) else { return FAILED };
         let known = known_entry(worker, conf).filter(|_| !body::is_missing(request));
-        match known.filter(Entry::pass) {
-            Some(entry) => {
-                passage.pass(entry);
-                DECLINED
-            }
-            None => enter_slowly(worker, conf, passage, known),
-        }
+        pass(worker, conf, request, known)
     }
 }
 
@@ -177,10 +187,7 @@ unsafe fn enter_slowly(
 
 #[inline(always)]
 fn known_entry(worker: &Worker, conf: &LocConf) -> Option<Entry> {
-    match conf.app.unwrap_or(AppName::Fixed(0)) {
-        AppName::Fixed(name) => worker.known(name),
-        AppName::Evaluated(_) => None,
-    }
+    worker.known(conf.number)
 }
 
 /// Decides about a request that nobody has decided about, or that comes back with its body.

@@ -26,15 +26,45 @@ pub unsafe extern "C" fn install(_: *mut ngx_conf_t) -> ngx_int_t {
 unsafe extern "C" fn filter(request: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx passes a living request, and the next filter expects what this one was given.
     unsafe {
-        if (*request).headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
+        if is_upgrade(request) || expects_canaries() {
+            return filter_slowly(request);
+        }
+        pass_on(request)
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn filter_slowly(request: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: as above.
+    unsafe {
+        if is_upgrade(request) {
             upgrade(request);
-        } else if expects_canaries() {
+        } else {
             answer(request);
         }
-        match NEXT.get().get() {
-            Some(next) => next(request),
-            None => NGX_OK as ngx_int_t,
-        }
+        pass_on(request)
+    }
+}
+
+/// # Safety
+///
+/// `request` is a living request.
+#[inline(always)]
+unsafe fn is_upgrade(request: *mut ngx_http_request_t) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { (*request).headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS as usize }
+}
+
+/// # Safety
+///
+/// As [`filter`].
+#[inline(always)]
+unsafe fn pass_on(request: *mut ngx_http_request_t) -> ngx_int_t {
+    match NEXT.get().get() {
+        // SAFETY: the caller's promise.
+        Some(next) => unsafe { next(request) },
+        None => NGX_OK as ngx_int_t,
     }
 }
 

@@ -126,16 +126,18 @@ unsafe extern "C" fn end(passage: *mut c_void) {
         Some(entry) => {
             entry.lane.sub(Count::InFlight);
             if !entry.is_open() {
-                tell_of_end(entry);
+                tell_of_end(passage);
             }
         }
         None => end_slowly(passage),
     }
 }
 
+// Both are C's, so that the compiler knows that they do not unwind, and need not be ready for that.
+
 #[cold]
 #[inline(never)]
-fn end_slowly(passage: &Passage) {
+extern "C" fn end_slowly(passage: &Passage) {
     guarded((), || {
         let Some(worker) = Worker::here() else { return };
         if !passage.is_through() {
@@ -150,9 +152,9 @@ fn end_slowly(passage: &Passage) {
 
 #[cold]
 #[inline(never)]
-fn tell_of_end(entry: Entry) {
+extern "C" fn tell_of_end(passage: &Passage) {
     guarded((), || {
-        if let Some(worker) = Worker::here() {
+        if let (Some(worker), Some(entry)) = (Worker::here(), passage.entry()) {
             worker.request_ended(entry.app());
         }
     });

@@ -9,7 +9,7 @@ use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
 
 use super::directives;
 use crate::nginx::conf::app::AppName;
-use crate::nginx::conf::{LocConf, MainConf, Standing, coverage};
+use crate::nginx::conf::{LocConf, MainConf, NO_NUMBER, Standing, coverage};
 use crate::nginx::ffi::boundary::guarded;
 
 pub unsafe extern "C" fn merge_loc(
@@ -44,6 +44,10 @@ pub unsafe extern "C" fn merge_loc(
             inner.control = outer.control.filter(|_| unsafe { directives::stays_control(cf) });
         }
         inner.inherit(outer);
+        inner.number = match inner.app.unwrap_or(AppName::Fixed(0)) {
+            AppName::Fixed(number) => number,
+            AppName::Evaluated(_) => NO_NUMBER,
+        };
         inner.standing = match (inner.enabled, inner.control) {
             // SAFETY: as above.
             (Some(true), None) if unsafe { satisfies_any(cf) } => Standing::Precontent,
