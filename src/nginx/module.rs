@@ -28,6 +28,7 @@ static mut ngx_http_intermission_module: ngx_module_t = ngx_module_t {
     init_module: Some(init_module),
     init_process: Some(process::init_process),
     exit_process: Some(process::exit_process),
+    exit_master: Some(exit_master),
     ..BLANK
 };
 
@@ -190,4 +191,8 @@ unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
         }
         NGX_OK as ngx_int_t
     })
+}
+
+unsafe extern "C" fn exit_master(_: *mut ngx_cycle_t) {
+    guarded((), coverage::forget);
 }

@@ -11,6 +11,7 @@ use ngx::http::HttpModuleConfExt;
 
 use crate::gate::time::Moment;
 use crate::nginx::conf::MainConf;
+use crate::nginx::conf::coverage;
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::identity::module;
 use crate::nginx::ffi::processes::started;
@@ -104,6 +105,7 @@ unsafe fn enter(cycle: &ngx_cycle_t) {
 
 pub unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
     guarded((), || {
+        coverage::forget();
         let Some(worker) = Worker::here() else { return };
         worker.notice_exit();
         // Nothing is put off any more.

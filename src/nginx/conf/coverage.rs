@@ -60,6 +60,12 @@ pub fn take_up(mut covered: Coverage) {
     }
 }
 
+/// The process ends, and what it has loaded is let go before its memory is.
+pub fn forget() {
+    RUNNING.get().take();
+    STRANGERS.get().take();
+}
+
 /// How many workers there are that may serve requests which nobody counts.
 pub fn strangers() -> usize {
     let mut strangers = STRANGERS.get().borrow_mut();

@@ -21,7 +21,7 @@ const STREAMING: &CStr = c"ngx_http_grpc_module";
 /// Where these modules keep what belongs to a location.
 #[derive(Default)]
 struct Known {
-    buffering: Vec<usize>,
+    buffering: [Option<usize>; NAMES.len()],
     streaming: Option<usize>,
 }
 
@@ -40,7 +40,7 @@ pub unsafe fn buffer_body(request: *const ngx_http_request_t) -> bool {
     if known.streaming.and_then(conf).as_ref().is_some_and(passes) {
         return false;
     }
-    let confs = || known.buffering.iter().filter_map(|index| conf(*index));
+    let confs = || known.buffering.into_iter().flatten().filter_map(conf);
     let buffers = |conf: &ngx_http_upstream_conf_t| conf.request_buffering != 0;
     // An address with variables is not known to be anybody's: what holds for all of them then holds.
     // SAFETY: the caller's promise.
@@ -56,9 +56,11 @@ fn find() -> Known {
         while let Some(module) = (*next).as_ref() {
             if !module.name.is_null() {
                 let name = CStr::from_ptr(module.name);
-                if NAMES.contains(&name) {
-                    known.buffering.push(module.ctx_index);
-                } else if name == STREAMING {
+                let places = NAMES.iter().zip(&mut known.buffering);
+                for (_, place) in places.filter(|(known, _)| **known == name) {
+                    *place = Some(module.ctx_index);
+                }
+                if name == STREAMING {
                     known.streaming = Some(module.ctx_index);
                 }
             }
