@@ -87,7 +87,7 @@ sub last_lines {
 }
 
 # new(workers => 1, connections => 1024, daemon => 0, main => 'directives outside of http',
-#     events => 'directives of its events block')
+#     first => 'the same, before the module is loaded', events => 'directives of its events block')
 sub new {
     my ($class, %self) = @_;
     my $folder = tempdir('intermission-XXXXXX', TMPDIR => 1, CLEANUP => !$ENV{INTERMISSION_KEEP});
@@ -97,6 +97,7 @@ sub new {
     my $self = bless {
         workers => 1,
         connections => 1024,
+        first => '',
         main => '',
         events => '',
         %self,
@@ -150,7 +151,7 @@ sub configure {
 # A whole configuration around the inside of its http block.
 sub wrapped {
     my ($self, $http) = @_;
-    my $load = join '', map {"load_module $_;\n"} module_file();
+    my $load = join '', $self->{first}, map {"load_module $_;\n"} module_file();
     # A binary upgrade hands on only what nginx is told to keep.
     $load .= "env ASAN_OPTIONS;\n" if defined $ENV{ASAN_OPTIONS};
     my $folder = $self->{folder};
