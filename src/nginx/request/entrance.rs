@@ -67,11 +67,11 @@ unsafe fn enter(request: *mut ngx_http_request_t, conf: &LocConf) -> ngx_int_t {
         if body::may_be_there(request) {
             return enter_with_body(worker, conf, request);
         }
-        pass(worker, conf, request, known_entry(worker, conf))
+        pass(worker, conf, request, true)
     }
 }
 
-/// Lets a request through if the gate of this app, which is the place's if it is known, is open.
+/// Lets a request through if the gate of the place's app is open, and all of the request is there.
 ///
 /// # Safety
 ///
@@ -81,18 +81,20 @@ unsafe fn pass(
     worker: &Worker,
     conf: &LocConf,
     request: *mut ngx_http_request_t,
-    known: Option<Entry>,
+    is_whole: bool,
 ) -> ngx_int_t {
     // SAFETY: the caller's promise.
     unsafe {
-        // Before it is counted, so that there is nothing to take back.
+        // Before it is counted, so that there is nothing to take back; and before the app is looked up,
+        // as what is not needed across the call need not be kept.
         let Some(passage) = Passage::create(request) else { return FAILED };
-        match known.filter(Entry::pass) {
-            Some(entry) => {
+        let known = if is_whole { known_entry(worker, conf) } else { None };
+        match known {
+            Some(entry) if entry.pass() => {
                 passage.pass(entry);
                 DECLINED
             }
-            None => enter_slowly(worker, conf, passage, known),
+            tried => enter_slowly(worker, conf, passage, tried),
         }
     }
 }
@@ -159,10 +161,7 @@ unsafe fn enter_with_body(
     request: *mut ngx_http_request_t,
 ) -> ngx_int_t {
     // SAFETY: the caller's promise.
-    unsafe {
-        let known = known_entry(worker, conf).filter(|_| !body::is_missing(request));
-        pass(worker, conf, request, known)
-    }
+    unsafe { pass(worker, conf, request, !body::is_missing(request)) }
 }
 
 /// # Safety
