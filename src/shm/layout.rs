@@ -130,9 +130,18 @@ pub struct Chunk {
 #[repr(transparent)]
 pub struct Word(Shared64);
 
-/// An app's record at a generation.
+/// An app's record at a generation: its word without the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation(u64);
+
+impl Generation {
+    /// The state takes the word's lowest byte.
+    const ONE: u64 = 1 << 8;
+
+    fn with(self, state: State) -> u64 {
+        self.0 | u64::from(state as u8)
+    }
+}
 
 impl Word {
     pub fn state(&self) -> State {
@@ -140,27 +149,26 @@ impl Word {
     }
 
     pub fn generation(&self) -> Generation {
-        Generation(self.0.get() >> 8)
+        Generation(self.0.get() & !(Generation::ONE - 1))
     }
 
     pub fn is(&self, generation: Generation, state: State) -> bool {
-        self.0.get() == (generation.0 << 8 | u64::from(state as u8))
+        self.0.get() == generation.with(state)
     }
 
     /// Shows `state`. Only under the lock.
     pub fn publish(&self, state: State) {
-        let generation = self.0.get() & !0xff;
-        self.0.set(generation | u64::from(state as u8));
+        self.0.set(self.generation().with(state));
     }
 
     /// Makes the record another's. Only under the lock.
     pub fn renew(&self) {
-        self.0.set((self.generation().0 + 1) << 8);
+        self.0.set(self.generation().0 + Generation::ONE);
     }
 
     /// Takes [`Word::renew`] back. Only under the lock.
     pub fn restore(&self, generation: Generation) {
-        self.0.set(generation.0 << 8);
+        self.0.set(generation.0);
     }
 }
 

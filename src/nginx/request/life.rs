@@ -26,11 +26,11 @@ impl Passage {
         // SAFETY: the pool gives memory that is aligned for any type and lives as long as the
         // request; it is written before anybody sees it. The pool's list is nginx's own.
         unsafe {
-            let pool = (*request).pool;
-            let passage = ngx_palloc(pool, size_of::<Self>()).cast::<Self>();
+            let passage = ngx_palloc((*request).pool, size_of::<Self>()).cast::<Self>();
             if passage.is_null() {
                 return None;
             }
+            let pool = (*request).pool;
             passage.write(Self::new(Request {
                 cleanup: UnsafeCell::new(ngx_pool_cleanup_t {
                     handler: Some(end),
