@@ -59,11 +59,11 @@ pub enum Control {
 /// Where the gate of a location stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Standing {
-    #[default]
-    Nowhere,
     /// At the end of the ACCESS phase.
     Access,
-    /// Behind it: under `satisfy any` the first rule that grants access ends that phase, and what
+    #[default]
+    Nowhere,
+    /// Behind the ACCESS phase: under `satisfy any` the first rule that grants access ends that phase, and what
     /// denies it is not final.
     Precontent,
 }

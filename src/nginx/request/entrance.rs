@@ -23,7 +23,7 @@ const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
 const FAILED: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
 
 pub unsafe extern "C" fn access(request: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes a living request.
+    // SAFETY: nginx passes a living request; the ACCESS phase is one of main requests only.
     unsafe {
         match LocConf::of(request) {
             Some(conf) if conf.standing == Standing::Access => enter(request, conf),
@@ -36,8 +36,11 @@ pub unsafe extern "C" fn access(request: *mut ngx_http_request_t) -> ngx_int_t {
 }
 
 pub unsafe extern "C" fn precontent(request: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: as above.
+    // SAFETY: as above, but for the main request.
     unsafe {
+        if request != (*request).main {
+            return DECLINED;
+        }
         let is_through = || Passage::known(request).is_some_and(Passage::is_through);
         match LocConf::of(request).map(|conf| (conf, conf.standing)) {
             Some((conf, Standing::Precontent)) => enter(request, conf),
@@ -52,14 +55,11 @@ pub unsafe extern "C" fn precontent(request: *mut ngx_http_request_t) -> ngx_int
 ///
 /// # Safety
 ///
-/// `request` is a living request, in one of the phases, `conf` that of its location.
+/// `request` is a living main request, in one of the phases, `conf` that of its location.
 #[inline(always)]
 unsafe fn enter(request: *mut ngx_http_request_t, conf: &LocConf) -> ngx_int_t {
     // SAFETY: the caller's promise.
     unsafe {
-        if request != (*request).main {
-            return DECLINED;
-        }
         let Some(worker) = Worker::here() else { return DECLINED };
         if let Some(passage) = Passage::find(request) {
             return re_enter(worker, conf, passage);
