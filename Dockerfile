@@ -3,14 +3,14 @@
 #     docker build -t intermission .
 #     docker network create app
 #     docker run -d --network app --network-alias backend YOUR-APPLICATION
-#     docker run -d --network app -p 80:80 -p 127.0.0.1:8081:8081 intermission
+#     docker run -d --network app -p 80:80 -p 127.0.0.1:8081:8081 --read-only --tmpfs /tmp intermission
 #
 #     curl http://127.0.0.1:8081/intermission/status
 #
 # For the command, see `docker exec CONTAINER intermission --help`.
 #
 # Its configuration is nginx-conf/docker.conf, where the addresses are explained; mount another one over
-# /etc/nginx/nginx.conf.
+# /etc/nginx/nginx.conf. nginx runs as www-data, and writes to /tmp alone. packaging/ has the same for nginx's official image.
 
 # The module is for one nginx only, so both stages below have the very same one. If Debian has a newer one by the time
 # that the second is built, this stage is out of date, and the build says so: --no-cache makes it anew.
@@ -35,8 +35,10 @@ FROM nginx
 COPY --from=build /intermission/target/modules/ngx_http_intermission_module.so /usr/lib/nginx/modules/
 COPY --from=build /intermission/target/bin/intermission /usr/local/bin/
 COPY nginx-conf/docker.conf /etc/nginx/nginx.conf
-RUN nginx -t
+USER www-data
+RUN nginx -e stderr -t
 EXPOSE 80 8081
 # Workers end their requests, the held ones included, before they go.
 STOPSIGNAL SIGQUIT
-CMD ["nginx", "-g", "daemon off;"]
+# Without -e, nginx begins by opening a log below /var.
+CMD ["nginx", "-e", "stderr", "-g", "daemon off;"]

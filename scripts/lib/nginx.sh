@@ -35,6 +35,7 @@ nginx_read() {
     NGINX=$(realpath -e -- "$1" 2>/dev/null) || die "there is no file $1"
     [[ -x $NGINX && -f $NGINX ]] || die "$1 is not a program"
     NGINX_ABOUT=$("$NGINX" -V 2>&1) || die "$NGINX -V failed:" "$NGINX_ABOUT"
+    [[ $NGINX_ABOUT != Angie\ version:* ]] || _no_angie "$NGINX is Angie"
     NGINX_NAME=$(sed -n 's,^nginx version: \([^/]*\)/.*,\1,p' <<<"$NGINX_ABOUT")
     NGINX_VERSION=$(sed -n 's,^nginx version: [^/]*/\([^ ]*\).*,\1,p' <<<"$NGINX_ABOUT")
     [[ -n $NGINX_VERSION ]] || die "$NGINX does not look like nginx: its -V names no version"
@@ -46,6 +47,7 @@ nginx_source() {
     local from=${1:-} what='' copy
     if [[ -n $from ]]; then
         from=$(realpath -e -- "$1" 2>/dev/null) || die "--source $1: there is no such folder"
+        [[ ! -f $from/src/core/angie.h ]] || _no_angie "--source $1 is the source of Angie"
         [[ -f $from/src/core/nginx.h ]] || die "--source $1 is not nginx's source: it has no src/core/nginx.h"
         _same_version "$from"
         NGINX_SOURCE_DIR=$from NGINX_BUILD_DIR=$from/objs
@@ -60,6 +62,11 @@ nginx_source() {
         _configure_copy "$from" "$copy" "$what"
     fi
     NGINX_SOURCE_DIR=$copy NGINX_BUILD_DIR=$copy/objs
+}
+
+_no_angie() {
+    die "$1, for which this module cannot be built" \
+        "Angie asks of each module a signature and a field of its own, which the bindings to nginx do not have."
 }
 
 # Sets `from` and `what` for nginx_source.

@@ -13,6 +13,7 @@ our @EXPORT_OK = qw(settled);
 sub settled {
     my ($t, $text) = @_;
     $text =~ s/^\s*include\s[^;]*mime\.types;//gm;
+    $text =~ s/^\s*\w+_temp_path [^;]*;\n//gm;
     $text =~ s/\blisten \[::\]:\d+[^;]*;//g;
     $text =~ s/\blisten (?:127\.0\.0\.1:)?(\d+)/listen 127.0.0.1:%%PORT_$1%%/g;
     $text =~ s{\blisten unix:\S*/}{listen unix:%%FOLDER%%/}g;
