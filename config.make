@@ -21,6 +21,7 @@ $intermission_so:
 	export NGINX_SOURCE_DIR="\$\$PWD"; \\
 	export NGINX_BUILD_DIR="\$\$(cd $NGX_OBJS && pwd)"; \\
 	export CARGO_TARGET_DIR="\$\${CARGO_TARGET_DIR:-\$\$NGINX_BUILD_DIR/intermission}"; \\
+	. '$ngx_addon_dir/scripts/lib/remap.sh'; remap_paths '$ngx_addon_dir'; \\
 	${NGX_CARGO:-cargo} build --release --locked --manifest-path '$ngx_addon_dir/Cargo.toml'; \\
 	cp "\$\$CARGO_TARGET_DIR/release/libngx_http_intermission_module.so" \$@
 

@@ -1,0 +1,64 @@
+# shellcheck shell=bash
+#
+# Fresh systems of Debian to try things in. Sourced after common.sh; root only.
+#
+#     root_new VARIABLE SUITE    sets VARIABLE to the folder of a new one, which is removed when the script ends
+#     root_run FOLDER [--alone] [--bind FROM=TO]… -- COMMAND…
+#                                runs a command in it, with processes of its own, which end with it; --alone: with a network
+#                                of its own, too, which has nothing but loopback
+
+root_new() {
+    local archive=$TARGET/roots/$2.tar
+    local -n _root=$1
+    [[ -f $archive ]] || _root_download "$2" "$archive"
+    _root=$(mktemp -d "$TARGET/roots/$2.XXXXXX")
+    at_exit rm -rf --one-file-system -- "$_root"
+    tar -C "$_root" -xf "$archive"
+    cp -L -- /etc/resolv.conf "$_root/etc/resolv.conf"
+}
+
+_root_download() {
+    local mirror
+    mkdir -p -- "${2%/*}"
+    _apt_update
+    # shellcheck disable=SC2016  # apt's own words
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | head -n 1)
+    [[ -n $mirror ]] || die "the apt of this machine does not say where Debian's packages are"
+    say "Making a fresh $1"
+    run mmdebstrap --quiet --variant=minbase --include=ca-certificates "$1" "$2.part" "$mirror" ||
+        die "a system of $1 could not be made"
+    mv -- "$2.part" "$2"
+}
+
+root_run() {
+    local root=$1 network=() binds=()
+    shift
+    while [[ $1 != -- ]]; do
+        case $1 in
+            --alone) network=(--net) ;;
+            --bind)
+                binds+=("$2")
+                shift
+                ;;
+        esac
+        shift
+    done
+    shift
+    # The mounts are in a namespace of their own, and so are gone with it.
+    unshare --mount --pid --fork --kill-child "${network[@]}" -- \
+        bash -c "$(declare -f _root_enter); _root_enter \"\$@\"" - "$root" "${network[*]}" "${#binds[@]}" "${binds[@]}" "$@"
+}
+
+_root_enter() {
+    set -e
+    local root=$1 alone=$2 count=$3 pair
+    shift 3
+    mount -t proc proc "$root/proc"
+    mount --rbind /dev "$root/dev"
+    for pair in "${@:1:count}"; do
+        mount --bind "${pair%%=*}" "$root${pair#*=}"
+    done
+    shift "$count"
+    [[ -z $alone ]] || ip link set lo up
+    exec chroot "$root" "$@"
+}
