@@ -1,8 +1,8 @@
 #!/usr/bin/env perl
 
 # The documents say what the code does: every directive, call, argument, variable and metric is in
-# the README, and it names no others; every link leads somewhere; every example of a configuration
-# is one that nginx takes.
+# the reference, and it names no others; every link leads somewhere; every example of a
+# configuration is one that nginx takes; and the README stays short.
 
 use strict;
 use warnings;
@@ -37,8 +37,10 @@ sub same {
     return is_deeply [ sort keys %said ], [ sort @$known ], $what;
 }
 
-my @documents = ('README.md', 'CHANGELOG.md', glob 'docs/*.md');
-my $readme = slurp('README.md');
+my @documents = (glob('*.md'), glob('docs/*.md'));
+my $reference = slurp('docs/ngx_http_intermission_module.md');
+my $readme_lines = () = slurp('README.md') =~ /\n/g;
+cmp_ok $readme_lines, '<', 250, 'the README is read in ten minutes';
 
 my $t = Intermission::Test->new;
 $t->start(<<'EOF');
@@ -53,13 +55,27 @@ EOF
 my $name = qr/ngx_string!\("(intermission\w*)"\)/;
 my @directives = slurp('src/nginx/setup/directives.rs', glob 'src/nginx/setup/directives/*.rs') =~ /$name/g;
 cmp_ok scalar @directives, '>', 10, 'the code has directives';
-same([ $readme =~ /^#### `(\w+)`$/gm ], \@directives, 'the README has them, and no others');
-my %chapter_of = parts($readme, 2);
-my %section_of = parts($readme, 3);
-my %about = parts($readme, 4);
+same([ $reference =~ /^#### `(\w+)`$/gm ], \@directives, 'the reference has them, and no others');
+my %chapter_of = parts($reference, 2);
+my %section_of = parts($reference, 3);
+my %about = parts($reference, 4);
+my %changes_of = parts(slurp('CHANGELOG.md'), 2);
+my ($table) = slurp('src/nginx/setup/directives.rs') =~ /COMMANDS: Commands = (.*?)^\]\);/ms;
+my %places_of = $table =~ /$name,\s*(\w+),/g;
+my %context_of = (
+    PLACES => 'http, server, location',
+    NGX_HTTP_MAIN_CONF => 'http',
+    NGX_HTTP_LOC_CONF => 'location'
+);
 for my $directive (@directives) {
-    my ($syntax) = ($about{"`$directive`"} // '') =~ /^> `(.*);` — default /m;
-    like $syntax // '', qr/^$directive .+|^intermission_control /, "$directive: syntax and default";
+    my $about = $about{"`$directive`"} // '';
+    my ($head) = $about =~ /\A\s*^```\n(.*?)^```/ms;
+    my %said = ($head // '') =~ /^(\w+): +(.+)$/gm;
+    like $said{Syntax} // '', qr/^$directive .+;$/, "$directive: syntax";
+    like $said{Default} // '', qr/^(?:$directive .+;|—)$/, "$directive: default";
+    is $said{Context}, $context_of{ $places_of{$directive} // '' }, "$directive: context";
+    my ($changes) = map { $changes_of{$_} } grep {/^\Q$said{Since}\E /} keys %changes_of;
+    like $changes // '', qr/`$directive`/, "$directive: the changelog has it in that version";
 }
 my @variables = slurp('src/nginx/request/variables.rs') =~ /$name/g;
 same([ $chapter_of{Variables} =~ /^\| `\$(\w+)`/gm ], \@variables, 'the variables');
@@ -91,23 +107,23 @@ same([ $section_of{'What is answered'} =~ /^\| (\d{3}) /gm ], [ keys %status ], 
 my %status_line = map { /^(\w+):/ ? ($1 => 1) : () } split /\n/, $t->control('status')->body;
 my ($example) = $section_of{'`status`'} =~ /^```\n\$ curl [^\n]*\n(.*?)^```/ms;
 same([ $example =~ /^(\w+):/gm ], [ keys %status_line ], 'the lines of a status');
-like $readme, qr/`\Q$_\E`/, "the README quotes: $_"
+like $reference, qr/`\Q$_\E`/, "the reference quotes: $_"
     for slurp('src/control.rs', 'src/control/report.rs') =~ /=> "(\w+(?:,? \w+)+\.)"/g;
 
 # Metrics.
 my @metrics = $t->control('metrics')->body =~ /^# TYPE (\w+)/gm;
-same([ $readme =~ /^\| `(intermission_\w+)` \|/gm ], \@metrics, 'the metrics');
+same([ $reference =~ /^\| `(intermission_\w+)` \|/gm ], \@metrics, 'the metrics');
 
 # Words that look like one of these are one of these.
 my %known = map { $_ => 1 } @directives, @variables, @metrics;
-for my $file (@documents, glob('nginx-conf/*'), 'docs/alerts.yml', glob('cli/src/help/*')) {
-    my $text = slurp($file) =~ s/^## Coming from another tool\n.*?(?=^## )//msr;
-    my @words = $text =~ /(?<![\w\/.])(intermission_\w+)/g;
+my $moving = 'docs/compare.md';
+my @ours = (grep { $_ ne $moving } @documents);
+for my $file (@ours, glob('nginx-conf/*'), 'docs/alerts.yml', glob('cli/src/help/*')) {
+    my @words = slurp($file) =~ /(?<![\w\/.])(intermission_\w+)/g;
     my @unknown = grep { !$known{s/_(?:bucket|sum|count)$//r} } @words;
     is_deeply \@unknown, [], "$file names nothing that there is not";
 }
-my $moving = $chapter_of{'Coming from another tool'};
-my @here = map { (split /\|/)[-1] } $moving =~ /^\|(.*)\|$/gm;
+my @here = map { (split /\|/)[-1] } slurp($moving) =~ /^\|(.*)\|$/gm;
 my @unknown = grep { !$known{$_} } map {/`(intermission_\w+)/g} @here;
 is_deeply \@unknown, [], 'nor does what other tools are compared with';
 
@@ -149,9 +165,9 @@ SKIP: {
     skip 'the numbers are for up to 8 workers', 1 if $cores > 8;
     $t->enable;
     my %value = $t->control('metrics')->body =~ /^intermission_zone_(\w+)_bytes (\d+)$/gm;
-    my ($apps) = $readme =~ /room for about (\d+) apps/;
+    my ($apps) = $reference =~ /room for about (\d+) apps/;
     my $real = $value{size} / $value{used};
-    cmp_ok abs($real - $apps), '<', 10, "there is room for $real apps, and the README says $apps";
+    cmp_ok abs($real - $apps), '<', 10, "there is room for $real apps, and the reference says $apps";
 }
 
 $t->finish;
