@@ -59,7 +59,10 @@ macro_rules! shared {
             #[inline(always)]
             pub fn sub(&self, value: $number) -> $number {
                 touch();
-                self.0.fetch_sub(value, SeqCst)
+                let before = self.0.fetch_sub(value, SeqCst);
+                #[cfg(test)]
+                assert!(before >= value, "a count falls below zero");
+                before
             }
 
             #[inline(always)]

@@ -68,15 +68,15 @@ impl Entry {
         false
     }
 
-    /// Whether the other one is of the same app, the record being that app's still.
+    /// Whether the other one is of the same app, whose lanes may have been moved in between.
     #[inline]
     pub fn is_of_same_app(&self, other: &Self) -> bool {
-        core::ptr::eq(self.record, other.record) && self.generation == other.generation
+        core::ptr::eq(self.record, other.record) && self.generation.is_of_app(other.generation)
     }
 
-    /// Whether the record is still the app's.
-    pub fn is_current(&self) -> bool {
-        self.record.word.generation() == self.generation
+    /// Whether the record is still the app's, though its lanes may have been moved.
+    pub fn is_apps(&self) -> bool {
+        self.record.word.generation().is_of_app(self.generation)
     }
 
     /// Whether the app is open, seen without the lock.

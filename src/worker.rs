@@ -21,9 +21,7 @@ use crate::gate::{BATCH, Gate, State};
 use crate::shm::{AppId, Entry, WATCH_INTERVAL, Watch, Zone};
 pub use admission::{Decision, Place};
 pub use calls::Changed;
-#[cfg(test)]
-pub use host::Fact;
-pub use host::{Host, Step, Task, Told, When};
+pub use host::{Fact, Host, Step, Task, Told, When};
 pub use passage::{Ending, Passage, Stage};
 use queue::Queue;
 pub use release::Going;
@@ -129,7 +127,7 @@ impl<H: Host> Worker<H> {
         let now = self.host.now();
         self.notice_exit();
         if self.holding.get() > 0 {
-            self.zone.beat(self.slot, now, self.interval.get());
+            self.beat(now, self.interval.get());
         }
         let changes = self.zone.changes();
         if self.seen_changes.replace(changes) != changes || self.due.get() <= now {
@@ -143,6 +141,12 @@ impl<H: Host> Worker<H> {
             self.host.wake(*caller);
         }
         self.arm(now);
+    }
+
+    /// Shows the others that it runs: they wait for whoever does.
+    fn beat(&self, at: Moment, interval: Duration) {
+        self.zone.beat(self.slot, at, interval);
+        self.host.note(Fact::Beats { at, interval });
     }
 
     /// Finds out whether nginx ends for good. After a reload there are workers of a newer

@@ -164,6 +164,13 @@ impl<'z, R: RawMutex> Locked<'z, R> {
 
     /// Takes a chunk from an idle app, which gets another when a request of it comes. All lanes in it
     /// are as new.
+    ///
+    /// It may go to workers of other slots, so that a lane has another owner. One who looks just then
+    /// whether the first app is open has counted a request there, and takes it back. If the new owner
+    /// dies, and is buried, between these two accesses, the count is one less than nothing until there is
+    /// a new worker in that slot, and drains of the app do not end. That takes slots 16 apart, a full
+    /// zone, and a death within nanoseconds; to keep chunks for their slots would cost the room for
+    /// holding, so that is how it is.
     fn spare_chunk(&mut self, app: AppId, search: usize) -> Option<u32> {
         let has_lanes = |index: &Shared32| index.get() != 0;
         let idle = self.find_idle(search, |other, record| {
@@ -190,7 +197,9 @@ impl<'z, R: RawMutex> Locked<'z, R> {
     /// Takes an app out that nothing is known of but its totals.
     fn forget_idle(&mut self, search: usize) -> Option<AppId> {
         let app = self.find_idle(search, |_, _| true)?;
-        self.unlink(app, self.record(app)?);
+        let record = self.record(app)?;
+        record.word.give_away();
+        self.unlink(app, record);
         Some(app)
     }
 

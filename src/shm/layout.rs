@@ -130,16 +130,31 @@ pub struct Chunk {
 #[repr(transparent)]
 pub struct Word(Shared64);
 
-/// An app's record at a generation: its word without the state.
+/// An app's record at a generation, which is its word without the state: which app it is, of those that had
+/// the record one after the other, and how often its lanes have been moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation(u64);
 
 impl Generation {
-    /// The state takes the word's lowest byte.
+    /// The state takes the word's lowest byte, how often lanes moved the 28 bits above it.
     const ONE: u64 = 1 << 8;
+    const APP: u64 = 1 << 36;
 
     fn with(self, state: State) -> u64 {
         self.0 | u64::from(state as u8)
+    }
+
+    pub fn is_of_app(self, other: Self) -> bool {
+        self.0 / Self::APP == other.0 / Self::APP
+    }
+
+    fn with_other_lanes(self) -> Self {
+        let app = self.0 & !(Self::APP - 1);
+        Self(app | self.0.wrapping_add(Self::ONE) & (Self::APP - 1))
+    }
+
+    fn of_next_app(self) -> Self {
+        Self((self.0 & !(Self::APP - 1)).wrapping_add(Self::APP))
     }
 }
 
@@ -161,9 +176,14 @@ impl Word {
         self.0.set(self.generation().with(state));
     }
 
-    /// Makes the record another's. Only under the lock.
+    /// Makes what is known of the record's lanes good no more. Only under the lock.
     pub fn renew(&self) {
-        self.0.set(self.generation().0 + Generation::ONE);
+        self.0.set(self.generation().with_other_lanes().0);
+    }
+
+    /// Makes the record another app's. Only under the lock.
+    pub fn give_away(&self) {
+        self.0.set(self.generation().of_next_app().0);
     }
 
     /// Takes [`Word::renew`] back. Only under the lock.

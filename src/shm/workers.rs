@@ -95,8 +95,9 @@ pub struct Liveness {
 
 impl WorkerSlot {
     pub fn beat(&self, now: Moment, interval: Duration) {
-        self.interval.set(u32::try_from(interval.as_millis()).unwrap_or(u32::MAX));
+        // In this order: with a shorter interval than before, what it showed last may be long ago.
         self.beat.set(now.as_micros());
+        self.interval.set(u32::try_from(interval.as_millis()).unwrap_or(u32::MAX));
     }
 
     pub fn enter(&self, process: Process) {

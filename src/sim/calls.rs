@@ -71,7 +71,6 @@ impl Worker {
             change
         });
         let Ok(changed) = changed else { return };
-        world.ledger.borrow_mut().surely_paused(name, changed.pause);
         self.notify();
         let Some(drain) = drain else { return };
         let awaited = Awaited::Quiet { pause: changed.pause, settle: drain.settle };
@@ -142,7 +141,11 @@ impl Worker {
         let found = self.find(caller.entry.app(), caller.awaited);
         let ledger = self.host.world.ledger.borrow();
         match (found, caller.awaited) {
-            (Some(Found::Quiet), _) => ledger.tell_quiet(caller.name, begun),
+            (Some(Found::Quiet), _) => {
+                let uncounted = self.host.world.uncounted.get();
+                assert_eq!(uncounted, 0, "a drain ends though nobody knows what is in flight");
+                ledger.tell_quiet(caller.name, begun);
+            }
             (Some(Found::Verdict(canary)), Awaited::Verdict { canary: number }) => {
                 ledger.tell_verdict(caller.name, number, canary.is_good());
             }

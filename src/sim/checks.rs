@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::crew::Crew;
 use super::host::Worker;
 use super::ledger::Counts;
 use super::world::World;
@@ -11,10 +12,11 @@ use crate::shm::AppId;
 use crate::worker::Stage;
 
 impl Worker {
-    /// Between two events, what the lanes say is what is true. Only if all others rest, too, has nobody
-    /// counted himself in one that he had before it was given to another app (`Entry::pass`), to take
-    /// that back at once.
-    pub fn check_lanes(&self, all_rest: bool) {
+    /// Between two events, what the lanes say is what is true. Only who looks whether an app is open
+    /// may have counted a request in a lane that was his before it was given to another app
+    /// (`Entry::pass`), to take that back at once: a drain that sees it waits in vain for a moment, and
+    /// is told.
+    pub fn check_lanes(&self, crew: &Crew) {
         if self.host.at_work.get() || self.host.over.get() || World::is_locked() {
             return;
         }
@@ -32,9 +34,8 @@ impl Worker {
                 trial: lane.get(Count::Trial),
                 unattributed: 0,
             };
-            if !all_rest {
-                truth.in_flight = truth.in_flight.max(told.in_flight);
-            }
+            let in_vain = told.in_flight.saturating_sub(truth.in_flight);
+            truth.in_flight += in_vain.min(crew.passing(lane));
             assert_eq!(told, truth, "what the lane of app {name} in slot {} says", self.slot);
             let head = self.first_ticket(app);
             assert!(head.is_none_or(|head| head == lane.head()), "the head of app {name}");

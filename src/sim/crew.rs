@@ -1,6 +1,7 @@
 //! The workers of a simulation, and what is done to them.
 
 use std::mem;
+use std::ptr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use super::fiber::Fiber;
 use super::host::{Event, Sim, Worker};
 use super::ledger::{Id, Pid, Place};
 use super::world::World;
+use crate::gate::lane::Lane;
 use crate::gate::time::Moment;
-use crate::worker::LEASE;
 
 pub struct Crew {
     world: Rc<World>,
@@ -125,6 +126,7 @@ impl Crew {
         self.world.ledger.borrow_mut().die(member.worker.host.pid);
         if !World::is_locked() {
             self.world.look_at_names();
+            self.world.note_torn();
         }
     }
 
@@ -143,12 +145,14 @@ impl Crew {
             return;
         }
         self.members[index].stopped = true;
-        self.members[index].worker.host.was_stopped.set(true);
+        self.members[index].worker.host.stop();
         self.world.calm.set(false);
     }
 
     pub fn resume(&mut self, index: usize) {
-        self.members[index].stopped = false;
+        if mem::take(&mut self.members[index].stopped) {
+            self.members[index].worker.host.resume();
+        }
     }
 
     pub fn resume_all(&mut self) {
@@ -179,10 +183,7 @@ impl Crew {
         }
         for member in self.members.iter().filter(|member| !member.is_killed()) {
             let worker = &member.worker.host;
-            let lease = LEASE.max(4 * worker.interval.get());
-            if worker.was_stopped.get() && self.world.now().since(worker.last_beat.get()) > lease {
-                self.world.ledger.borrow_mut().pass_by(worker.pid, true);
-            }
+            self.world.ledger.borrow_mut().pass_by(worker.pid, worker.is_passed_by());
         }
     }
 
@@ -190,6 +191,14 @@ impl Crew {
     pub fn next_timer(&self) -> Moment {
         let running = self.members.iter().filter(|member| member.runs());
         running.map(|member| member.worker.host.next_timer()).fold(Moment::NEVER, Ord::min)
+    }
+
+    /// How many workers are about to count a request in this lane, or to take that back.
+    pub fn passing(&self, lane: &Lane) -> u32 {
+        let passes = |member: &&Member| {
+            member.worker.host.passing.get().is_some_and(|passing| ptr::eq(passing, lane))
+        };
+        self.members.iter().filter(passes).count() as u32
     }
 
     /// Somebody's request that is in one of these places: often the first or the last one.

@@ -8,10 +8,11 @@ use std::time::Duration;
 use super::calls::{Call, Caller};
 use super::ledger::{Id, Pid};
 use super::world::{Lock, World};
+use crate::gate::lane::Lane;
 use crate::gate::time::Moment;
 use crate::gate::trial::Outcome;
 use crate::shm::Liveness;
-use crate::worker::{self, Fact, Host, Stage, Step, Task, Told, When};
+use crate::worker::{self, Fact, Host, LEASE, Stage, Step, Task, Told, When};
 
 pub type Worker = worker::Worker<Sim>;
 pub type Passage = worker::Passage<Sim>;
@@ -51,6 +52,10 @@ pub enum Event {
     /// It is over, and the backend may be at work for it.
     Abandoned(Id),
     Upgrade(Id),
+    /// A good answer begins.
+    Answers(Id),
+    /// Its body cannot be read; the error page is in another app's place.
+    BodyFails(Id, usize),
     /// It goes on to another app's gate.
     Redirect(Id, usize),
     Call(Call),
@@ -100,10 +105,17 @@ pub struct Sim {
     posted: RefCell<VecDeque<Posted>>,
     posted_next: RefCell<VecDeque<Posted>>,
     timer: Cell<Moment>,
-    pub last_beat: Cell<Moment>,
+    /// When it last showed that it runs, and how long it may be to the next time.
+    last_beat: Cell<Moment>,
+    interval: Cell<Duration>,
     /// It has been stopped, and has not shown since that it runs again.
-    pub was_stopped: Cell<bool>,
-    pub interval: Cell<Duration>,
+    was_stopped: Cell<bool>,
+    /// When it was last made to go on.
+    resumed: Cell<Moment>,
+    /// The step at which it last began to look what the lanes say.
+    pub surveyed: Cell<u64>,
+    /// It counts a request in this lane, and takes that back if the app is not open.
+    pub passing: Cell<Option<&'static Lane>>,
 }
 
 impl Sim {
@@ -123,9 +135,12 @@ impl Sim {
             posted: RefCell::default(),
             posted_next: RefCell::default(),
             timer: Cell::new(Moment::NEVER),
-            last_beat: Cell::new(Moment::default()),
+            last_beat: Cell::new(world.now()),
+            interval: Cell::new(Duration::ZERO),
             was_stopped: Cell::new(false),
-            interval: Cell::new(Duration::from_millis(250)),
+            resumed: Cell::new(Moment::default()),
+            surveyed: Cell::new(0),
+            passing: Cell::new(None),
         };
         let worker = Worker::new(host, world.zone, slot, world.zone.cycle(), super::world::NAMES);
         let worker = Rc::new(worker);
@@ -135,6 +150,31 @@ impl Sim {
 
     pub fn worker(&self) -> Rc<Worker> {
         self.me.get().and_then(Weak::upgrade).expect("the worker is there")
+    }
+
+    pub fn stop(&self) {
+        self.was_stopped.set(true);
+    }
+
+    pub fn resume(&self) {
+        self.resumed.set(self.world.now());
+    }
+
+    /// Whether the others need not wait for it: it was stopped for so long that it seems to hang. One
+    /// that runs they have to wait for, however late it is.
+    pub fn is_passed_by(&self) -> bool {
+        let lease = LEASE.max(4 * self.interval.get());
+        self.was_stopped.get() && self.world.now().since(self.last_beat.get()) > lease
+    }
+
+    /// It shows that it runs, or did at that time, if it was stopped since.
+    fn beats(&self, at: Moment, interval: Duration) {
+        self.last_beat.set(at);
+        self.interval.set(interval);
+        if at >= self.resumed.get() {
+            self.was_stopped.set(false);
+        }
+        self.world.ledger.borrow_mut().pass_by(self.pid, self.is_passed_by());
     }
 
     /// When the timer goes off: nginx counts in milliseconds.
@@ -215,6 +255,7 @@ impl Host for Sim {
     }
 
     fn liveness(&self, now: Moment) -> Liveness {
+        self.surveyed.set(self.world.ledger.borrow().step);
         Liveness { now, ..self.world.liveness() }
     }
 
@@ -269,11 +310,11 @@ impl Host for Sim {
     }
 
     fn uncounted_processes(&self) -> usize {
-        0
+        self.world.uncounted.get()
     }
 
     fn is_short_of_connections(&self) -> bool {
-        false
+        self.world.plan.short && self.world.rng.chance(10)
     }
 
     fn free_connections(&self) -> usize {
@@ -287,6 +328,9 @@ impl Host for Sim {
     }
 
     fn note(&self, fact: Fact<'_, Self>) {
-        self.world.note(self.pid, fact);
+        match fact {
+            Fact::Beats { at, interval } => self.beats(at, interval),
+            fact => self.world.note(self, fact),
+        }
     }
 }

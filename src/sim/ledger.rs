@@ -15,6 +15,9 @@ use crate::gate::{Arrival, Cause, Change, State};
 use crate::worker::Ending;
 use account::Account;
 
+/// How many places those who came during a release may gain in the end, and how many may be left.
+const WINDOW: Ticket = 256;
+
 /// A request.
 pub type Id = u64;
 
@@ -49,10 +52,14 @@ pub struct Record {
     pub released: bool,
     /// The number of the canary that it belongs to, 0 for none.
     trial: u64,
+    /// A good answer to it, as a canary's, has begun.
+    answers: bool,
     /// The step at which it came to be held, or came back.
     came_at: u64,
-    /// The step at which it was let go.
+    /// The step at which its worker looked who is first, to let it go.
     let_go_at: u64,
+    /// From which ticket on it could overtake others then.
+    mingling: Option<Ticket>,
 }
 
 /// How many requests of an app are where, in one worker.
@@ -78,9 +85,10 @@ struct Standing {
 /// Requests that are let go together.
 pub struct Take<'i> {
     pub app: usize,
-    pub worker: Pid,
     pub ids: &'i [Id],
     pub now: Moment,
+    /// The step at which the worker looked what the lanes say.
+    pub surveyed: u64,
     pub trial: bool,
     pub leaving: bool,
 }
@@ -91,6 +99,8 @@ pub struct Ledger {
     pub records: BTreeMap<Id, Record>,
     workers: BTreeMap<Pid, Standing>,
     pub step: u64,
+    /// When the last request was over that was counted for no app.
+    pub unattributed_until: Moment,
 }
 
 impl Ledger {
@@ -98,7 +108,8 @@ impl Ledger {
         Self { accounts: vec![Account::new(); apps], ..Self::default() }
     }
 
-    /// The zone has forgotten an app, as it was idle.
+    /// The zone has forgotten an app, as it was idle, and with it that requests were held there whose
+    /// bodies are awaited: those come back as if for the first time.
     pub fn forget_app(&mut self, app: usize) {
         let account = &self.accounts[app];
         assert_eq!(account.state, State::Open, "a closed app is forgotten");
@@ -108,6 +119,9 @@ impl Ledger {
                 || record.in_flight.is_none() && record.counted
         };
         assert!(self.of(app).all(idle), "an app is forgotten that has requests");
+        self.records.values_mut().filter(|record| record.app == app).for_each(|record| {
+            record.counted = true;
+        });
         self.accounts[app] = Account::new();
     }
 
@@ -122,22 +136,25 @@ impl Ledger {
             unattributed: false,
             released: false,
             trial: 0,
+            answers: false,
             came_at: 0,
             let_go_at: 0,
+            mingling: None,
         };
         assert!(self.records.insert(id, record).is_none(), "request {id} arrives twice");
     }
 
-    /// A request has gone through a gate that it found open, on a look that began at that step.
+    /// A request has gone through a gate that it found open, on a look that began at that step: the
+    /// state may have changed since then, and be what it was by chance only.
     pub fn pass(&mut self, id: Id, begun: u64) {
         let app = self.records[&id].app;
         let account = &self.accounts[app];
         if account.state == State::Open {
-            if account.changed_at < begun {
+            if account.changed_at <= begun {
                 self.check_nobody_waits(app, "a request passes");
             }
         } else {
-            let is_sure = account.surely_paused.is_some_and(|since| since < begun);
+            let is_sure = account.surely_closed.is_some_and(|since| since <= begun);
             assert!(!is_sure, "request {id} passes a closed gate");
         }
         self.go_through(id);
@@ -211,21 +228,22 @@ impl Ledger {
 
     /// A worker takes its turn.
     pub fn take(&mut self, take: &Take<'_>) {
-        let account = &mut self.accounts[take.app];
-        account.let_latecomers_mingle(take.now);
+        self.let_latecomers_mingle(take.app, take.now);
+        let account = &self.accounts[take.app];
+        let mingling = account.mingling;
         if !take.leaving {
             let going = matches!(account.state, State::Releasing | State::Open);
             assert!(going, "held requests go though the app is {:?}", account.state);
         }
         for id in take.ids {
-            let record = self.records[id];
+            let mut record = self.records[id];
             assert_eq!(record.place, Place::Held, "request {id} goes twice");
-            self.check_order(&record, self.step);
-            let step = self.step;
-            let record = self.record(*id);
+            record.mingling = mingling;
+            self.check_order(&record, take.surveyed);
             record.place = Place::LetGo;
-            record.let_go_at = step;
+            record.let_go_at = take.surveyed;
             record.released = true;
+            self.records.insert(*id, record);
         }
         if self.accounts[take.app].state == State::Releasing {
             self.check_release(take);
@@ -240,16 +258,15 @@ impl Ledger {
         }
     }
 
-    /// A worker answers what it holds, as the app is under maintenance.
-    pub fn refuse(&mut self, app: usize, ids: &[Id]) {
-        assert_eq!(self.accounts[app].state, State::Maintenance, "requests are refused");
-        for id in ids {
-            self.accounts[app].totals.rejected += 1;
-            self.accounts[app].refused += 1;
-            self.accounts[app].ended += 1;
-            self.count_end(*id);
-            self.record(*id).place = Place::Withdrawn;
-        }
+    /// A worker answers a request that it holds, as the app is under maintenance.
+    pub fn refuse(&mut self, id: Id) {
+        let account = &mut self.accounts[self.records[&id].app];
+        assert_eq!(account.state, State::Maintenance, "request {id} is refused");
+        account.totals.rejected += 1;
+        account.refused += 1;
+        account.ended += 1;
+        self.count_end(id);
+        self.record(id).place = Place::Withdrawn;
     }
 
     pub fn withdraw(&mut self, id: Id) {
@@ -303,7 +320,10 @@ impl Ledger {
     }
 
     /// A request is in flight no more: it is over, goes elsewhere, or waits for its body.
-    pub fn leave(&mut self, id: Id) {
+    pub fn leave(&mut self, id: Id, now: Moment) {
+        if self.records[&id].unattributed {
+            self.unattributed_until = now;
+        }
         let record = self.record(id);
         record.in_flight = None;
         record.unattributed = false;
@@ -335,16 +355,26 @@ impl Ledger {
         assert_eq!(self.accounts[app].verdict, (trial, good), "a wrong verdict is told");
     }
 
+    /// A good answer begins to a request of a canary.
+    pub fn answers(&mut self, id: Id) {
+        self.record(id).answers = true;
+    }
+
     /// A request is no longer one of a canary.
     pub fn end_trial(&mut self, id: Id, outcome: Outcome) {
         let Some(record) = self.records.get_mut(&id) else { return };
         let (app, number) = (record.app, std::mem::take(&mut record.trial));
+        record.answers = false;
         let account = &mut self.accounts[app];
         if let Some(trial) = account.trial.as_mut().filter(|_| account.trials == number) {
             match outcome {
                 Outcome::Good => trial.good += 1,
                 Outcome::Failed(_) => trial.failed += 1,
-                Outcome::Gone | Outcome::Void => trial.void += 1,
+                Outcome::Void => trial.void += 1,
+                Outcome::Gone => {
+                    trial.void += 1;
+                    trial.gone += 1;
+                }
             }
         }
     }

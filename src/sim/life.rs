@@ -7,8 +7,9 @@ use super::fiber::stop;
 use super::host::{Arriving, Body, Event, Passage, Posted, Reading, Request, Sim, Worker};
 use super::ledger::Id;
 use super::world::World;
+use crate::gate::lane::Count;
 use crate::gate::trial::Outcome;
-use crate::shm::Process;
+use crate::shm::{Entry, Process};
 use crate::worker::{Decision, Ending, Going, Place, Stage, Step};
 
 impl Worker {
@@ -87,6 +88,12 @@ impl Worker {
                 }
             }
             Event::Redirect(id, app) => self.on_redirect(id, app),
+            Event::BodyFails(id, app) => self.on_broken_body(id, app),
+            Event::Answers(id) => {
+                if let Some(request) = self.host.request(id) {
+                    self.answer(&request);
+                }
+            }
         }
     }
 
@@ -104,7 +111,7 @@ impl Worker {
         let begun = self.host.world.ledger.borrow().step;
         let known = self.known(arriving.app);
         if arriving.body == Body::None {
-            if let Some(entry) = known.filter(|entry| entry.pass()) {
+            if let Some(entry) = known.filter(|entry| self.passes(entry)) {
                 self.host.world.ledger.borrow_mut().pass(arriving.id, begun);
                 request.pass(entry);
                 return;
@@ -114,6 +121,13 @@ impl Worker {
             }
         }
         self.decide(&request);
+    }
+
+    fn passes(&self, entry: &Entry) -> bool {
+        self.host.passing.set(Some(entry.lane));
+        let passes = entry.pass();
+        self.host.passing.set(None);
+        passes
     }
 
     /// As the entrance does it.
@@ -171,14 +185,34 @@ impl Worker {
             Stage::Going(_) | Stage::Leaving(_) if self.host.world.rng.chance(50) => {
                 request.own.gone.set(true);
             }
+            Stage::Through(_) => self.on_end(id, Outcome::Gone, false),
             _ => self.on_end(id, Outcome::Void, false),
         }
     }
 
     fn on_end(&self, id: Id, outcome: Outcome, abandoned: bool) {
         let Some(request) = self.host.request(id) else { return };
-        self.end(&request, outcome, abandoned);
+        match request.just_passed().filter(|_| !abandoned) {
+            // The short way, as through the gate.
+            Some(entry) => {
+                let world = &self.host.world;
+                world.ledger.borrow_mut().leave(id, world.now());
+                entry.lane.sub(Count::InFlight);
+                if !entry.is_open() {
+                    self.request_ended(entry.app());
+                }
+            }
+            None => self.end(&request, outcome, abandoned),
+        }
         self.forget(&request);
+    }
+
+    /// A good answer begins.
+    fn answer(&self, request: &Passage) {
+        if request.canary().is_some() {
+            self.host.world.ledger.borrow_mut().answers(request.own.arriving.id);
+            self.canary_answers(request);
+        }
     }
 
     fn forget(&self, request: &Passage) {
@@ -202,13 +236,30 @@ impl Worker {
         if !matches!(request.stage(), Stage::Through(_)) {
             return;
         }
-        let name = World::name(app);
-        let is_same = request.entry().is_some_and(|it| self.is_named(it.app(), name.as_bytes()));
-        if !is_same {
-            self.turn_back(&request, Outcome::Void);
+        self.enter_other_app(&request, app);
+    }
+
+    /// A body cannot be read, and the error page is in another app's place.
+    fn on_broken_body(&self, id: Id, app: usize) {
+        let Some(request) = self.host.request(id) else { return };
+        if request.stage() == Stage::Reading {
+            self.give_up(&request);
+            request.own.body.set(Reading::Come);
             self.host.world.ledger.borrow_mut().move_to(id, app);
             request.own.app.set(app);
             self.decide(&request);
+        }
+    }
+
+    fn enter_other_app(&self, request: &Passage, app: usize) {
+        let id = request.own.arriving.id;
+        let name = World::name(app);
+        let is_same = request.entry().is_some_and(|it| self.is_named(it.app(), name.as_bytes()));
+        if !is_same {
+            self.turn_back(request, Outcome::Void);
+            self.host.world.ledger.borrow_mut().move_to(id, app);
+            request.own.app.set(app);
+            self.decide(request);
         }
     }
 }

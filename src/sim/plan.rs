@@ -44,6 +44,10 @@ pub struct Plan {
     pub lost_rings: bool,
     /// Requests go on to other apps' gates.
     pub redirects: bool,
+    /// Another nginx comes and goes.
+    pub upgrades: bool,
+    /// Now and then there are no connections to hold one more request.
+    pub short: bool,
     /// For how many requests there are connections that are let go.
     pub connections: usize,
     /// At how many accesses to what others see, at most, a worker stops.
@@ -59,7 +63,12 @@ impl Plan {
             moves: 200 + rng.below(600),
             workers: if lanes_move { 4 } else { 1 + rng.index(4) },
             first_slot: rng.one_of(&[0, 0, 0, 13]),
-            slots_apart: if lanes_move { 16 } else { rng.one_of(&[1, 1, 1, 16]) },
+            // Not where workers die: see `Locked::spare_chunk`.
+            slots_apart: match rng.one_of(&[1, 1, 1, 16]) {
+                _ if lanes_move => 16,
+                _ if rough => 1,
+                apart => apart,
+            },
             intervals: [250, rng.one_of(&[20, 250, 250, 2000])],
             apps: 1 + rng.index(2),
             made_up_names: lanes_move || rng.chance(30),
@@ -82,6 +91,8 @@ impl Plan {
             stops: rough && rng.chance(60),
             lost_rings: rough && rng.chance(40),
             redirects: rng.chance(30),
+            upgrades: rng.chance(20),
+            short: rng.chance(15),
             connections: rng.one_of(&[1000, 1000, 3]),
             grain: rng.one_of(&[2, 10, 60]),
         }

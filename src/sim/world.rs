@@ -65,7 +65,7 @@ unsafe impl RawMutex for Lock {
         LOCKED.set(false);
         if is_worker() && !std::thread::panicking() {
             let world = HERE.with_borrow(Weak::upgrade);
-            aside(|| world.iter().for_each(|world| world.look_at_names()));
+            aside(|| world.iter().for_each(|world| world.is_unlocked()));
         }
         touch();
     }
@@ -82,6 +82,10 @@ pub struct World {
     pub settling: Cell<bool>,
     /// nginx is told to quit.
     pub quitting: Cell<bool>,
+    /// Processes that serve requests which nobody counts: another nginx, that takes over or has done so.
+    pub uncounted: Cell<usize>,
+    /// When the last of them went.
+    pub uncounted_until: Cell<Moment>,
     /// When a worker that stays was last there.
     pub staffed: Cell<Moment>,
     last_id: Cell<u64>,
@@ -127,6 +131,8 @@ impl World {
             calm: Cell::new(true),
             settling: Cell::new(false),
             quitting: Cell::new(false),
+            uncounted: Cell::new(0),
+            uncounted_until: Cell::new(start),
             staffed: Cell::new(start),
             last_id: Cell::new(0),
             now: Cell::new(start),
@@ -151,6 +157,11 @@ impl World {
         self.now.set(self.now().plus(time));
     }
 
+    pub fn set_uncounted(&self, count: usize) {
+        self.uncounted.set(count);
+        self.uncounted_until.set(self.now());
+    }
+
     /// Whether a worker that exits has reason to take nginx for ended.
     pub fn has_ended(&self) -> bool {
         self.quitting.get() || self.now().since(self.staffed.get()) >= ABANDONED
@@ -166,8 +177,9 @@ impl World {
     }
 
     /// Keeps account of what truly happens.
-    pub fn note(&self, worker: Pid, fact: Fact<'_, Sim>) {
+    pub fn note(&self, worker: &Sim, fact: Fact<'_, Sim>) {
         let mut ledger = self.ledger.borrow_mut();
+        ledger.watch_releases(self.now());
         let id = |passage: &Passage| passage.own.arriving.id;
         let ids =
             |batch: &mut dyn Iterator<Item = &Passage>| -> Vec<Id> { batch.map(id).collect() };
@@ -189,17 +201,16 @@ impl World {
                 let ids = ids(&mut queue.batch());
                 let app = self.app_at(queue.app);
                 if !ids.is_empty() {
-                    ledger.take(&Take { app, worker, ids: &ids, now, trial: canary > 0, leaving });
+                    let (ids, surveyed) = (&ids[..], worker.surveyed.get());
+                    ledger.take(&Take { app, ids, now, surveyed, trial: canary > 0, leaving });
                 }
             }
-            Fact::Refused(queue) => {
-                let app = self.app_at(queue.app);
-                ledger.refuse(app, &ids(&mut queue.batch()));
-            }
+            Fact::Refused(passage) => ledger.refuse(id(passage)),
             Fact::Withdraws(passage) => ledger.withdraw(id(passage)),
             Fact::Withdrawn(passage, why) => ledger.withdrawn(id(passage), why),
             Fact::HoldEnded(passage, how) => ledger.end_hold(id(passage), how),
-            Fact::Left(passage) => ledger.leave(id(passage)),
+            Fact::Left(passage) => ledger.leave(id(passage), self.now()),
+            Fact::Beats { .. } => {}
             Fact::CanaryOver { passage, outcome, .. } => ledger.end_trial(id(passage), outcome),
         }
     }
@@ -209,6 +220,23 @@ impl World {
         // One that was made in this very section is not among the places yet.
         let known = self.places.borrow().get(&app.index()).copied();
         known.expect("the app is known")
+    }
+
+    /// A worker has given the lock back: what it has done is there for all to see.
+    fn is_unlocked(&self) {
+        self.look_at_names();
+        self.ledger.borrow_mut().show_states();
+    }
+
+    /// A worker was killed, perhaps with the lock, and before it had shown a state to those who look
+    /// without. Nobody was told of the change; whoever has to do with the app next shows it.
+    pub fn note_torn(&self) {
+        let locked = self.zone.lock();
+        for app in locked.apps() {
+            let Some(name) = Self::app_named(locked.name(app)) else { continue };
+            let account = &mut self.ledger.borrow_mut().accounts[name];
+            account.torn |= self.zone.state(app) != account.state;
+        }
     }
 
     /// Looks which apps the zone knows, when nobody has the lock: one that it has forgotten begins anew.

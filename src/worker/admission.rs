@@ -122,7 +122,14 @@ impl<H: Host> Worker<H> {
                 }
                 passage.go_through(Some(entry), Flight::Plain, ending);
             }
-            Answer::Unattributed => passage.go_through(None, Flight::Unattributed, ending),
+            Answer::Unattributed => {
+                // Its app may have had a lane here when it was held.
+                let held = passage.entry.get().filter(|_| passage.comes_back());
+                if let (Some(entry), Ending::Released) = (held, passage.why_let_go()) {
+                    self.count_end(&entry, passage, Ending::Released);
+                }
+                passage.go_through(None, Flight::Unattributed, ending);
+            }
             Answer::Nameless | Answer::Closed => {
                 passage.go_through(None, Flight::Plain, Ending::Passed);
             }
@@ -189,8 +196,8 @@ impl<H: Host> Worker<H> {
         match (arrival, knock) {
             (Arrival::Hold(ticket), Knock::Stay { interval, .. }) => {
                 if self.holding.get() == 0 {
-                    // Before the others see that it holds: they wait for whoever runs.
-                    self.zone.beat(self.slot, now, interval);
+                    // Before the others see that it holds.
+                    self.beat(now, interval);
                 }
                 passage.hold(entry, ticket, now);
                 let new = || Queue::new(app, entry.lane, &self.host);

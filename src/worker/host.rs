@@ -1,5 +1,7 @@
 //! What a worker asks of the world around it.
 
+use core::time::Duration;
+
 use parking_lot::lock_api::RawMutex;
 
 use super::passage::{Ending, Passage};
@@ -116,7 +118,7 @@ pub enum Told<'t> {
     CanaryGoes,
 }
 
-/// What truly happens to requests, and to apps by themselves.
+/// What truly happens to requests, to workers, and to apps by themselves.
 #[cfg_attr(not(test), allow(dead_code))]
 pub enum Fact<'t, H: Host> {
     /// A request goes through, and is counted for its app, or else for all.
@@ -131,8 +133,8 @@ pub enum Fact<'t, H: Host> {
     Settled { app: AppId, change: &'t Change, now: Moment },
     /// A batch is let go, as this canary if it is not 0.
     LetGo { queue: &'t Queue<H>, now: Moment, canary: u64, leaving: bool },
-    /// A batch is refused.
-    Refused(&'t Queue<H>),
+    /// A request of a batch is refused.
+    Refused(&'t Passage<H>),
     /// A request is on its way out of its queue, before its turn.
     Withdraws(&'t Passage<H>),
     /// It is out, for this reason.
@@ -142,6 +144,8 @@ pub enum Fact<'t, H: Host> {
     HoldEnded(&'t Passage<H>, Ending),
     /// A request is no more in flight.
     Left(&'t Passage<H>),
+    /// A worker that holds requests has shown that it runs, and will again within this time.
+    Beats { at: Moment, interval: Duration },
     /// It is no more one of a canary.
     CanaryOver { passage: &'t Passage<H>, canary: u64, outcome: Outcome },
 }

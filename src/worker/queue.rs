@@ -67,7 +67,8 @@ impl<H: Host> Queue<H> {
         self.lane.set(lane);
         self.members.insert(passage);
         let is_first = self.first_ticket() == passage.ticket();
-        if is_first && !self.busy.get() {
+        // The head is that of the batch which is on its way, unless somebody comes back who was before it.
+        if is_first && (!self.busy.get() || passage.ticket() < lane.head()) {
             lane.publish_head(passage.ticket(), passage.since());
         }
     }

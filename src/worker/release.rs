@@ -112,7 +112,7 @@ impl<H: Host> Worker<H> {
     pub(super) fn count_end(&self, entry: &Entry, passage: &Passage<H>, how: Ending) {
         let waited = passage.waited(self.host.now()).unwrap_or_default();
         let mut locked = self.zone.lock();
-        if !entry.is_current() {
+        if !entry.is_apps() {
             return;
         }
         locked.update(entry.app(), |gate| {
@@ -237,16 +237,16 @@ impl<H: Host> Worker<H> {
             if canary > 0 {
                 self.host.tell(Told::CanaryGoes);
             }
-            self.host.note(match refused {
-                true => Fact::Refused(queue),
-                false => Fact::LetGo { queue, now, canary, leaving },
-            });
+            if !refused {
+                self.host.note(Fact::LetGo { queue, now, canary, leaving });
+            }
             for passage in queue.batch() {
                 self.stopped_holding();
                 if refused {
+                    passage.refuse_in_turn(503, Ending::Maintenance, now);
                     gate.waits.record(now.since(passage.since()));
                     gate.totals.rejected += 1;
-                    passage.refuse_in_turn(503, Ending::Maintenance, now);
+                    self.host.note(Fact::Refused(passage));
                 } else {
                     self.released.set(self.released.get() + 1);
                     passage.let_go(canary, now);

@@ -245,12 +245,23 @@ fn an_idle_app_gives_up_its_lanes() {
     assert!(!idle.pass() && idle.lane.is_quiet(), "who comes to it has to look again");
     assert!(busy.pass() && second.pass(), "the other's lanes are as before");
     assert!(knows(&zone, "idle"), "it is not forgotten");
+    assert!(idle.is_apps(), "who has seen it before still knows it");
 
     assert_eq!(elsewhere(&zone, idle.app()).err(), Some(Full), "none is idle");
     [busy, busy, second].iter().for_each(Entry::leave);
     let again = elsewhere(&zone, idle.app()).expect("one is idle");
     assert_eq!((zone.lanes(busy.app()).count(), zone.lanes(idle.app()).count()), (16, 16));
     assert!(again.pass() && !second.pass());
+    assert!(again.is_of_same_app(&idle) && !again.is_of_same_app(&busy));
+}
+
+#[test]
+fn an_app_is_another_than_the_one_that_had_its_record() {
+    let zone = zone(1);
+    let first = entry(&zone, "first");
+    let second = crowd_in(&zone, "second").expect("the first is idle");
+    assert!(!first.is_apps() && second.is_apps());
+    assert!(first.app() == second.app() && !first.is_of_same_app(&second));
 }
 
 #[test]

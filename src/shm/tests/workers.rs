@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use super::*;
 use crate::gate::lane::NO_TICKET;
+use crate::shared::BETWEEN;
 
 /// An app with a worker in each of the slots 0 to 3, each holding a request.
 fn four_workers() -> (Zone<Lock>, AppId) {
@@ -42,6 +43,28 @@ fn a_survey_leaves_out_the_dead_and_those_who_left() {
     assert_eq!((survey.first_anywhere, survey.first_elsewhere), (12, 12));
     let own = zone.survey(app, 0, &liveness(NOW));
     assert_eq!((own.in_flight, own.first_anywhere), (1, 1), "who asks is there");
+}
+
+thread_local! {
+    static WATCHED: Cell<Option<(Zone<Lock>, AppId)>> = const { Cell::new(None) };
+}
+
+#[test]
+fn who_shows_itself_more_often_keeps_its_turn_meanwhile() {
+    let (zone, app) = four_workers();
+    let now = NOW.plus(Duration::from_secs(7));
+    (0..4).for_each(|slot| zone.beat(slot, NOW, Duration::from_secs(2)));
+    WATCHED.set(Some((zone, app)));
+    fn still_waits() {
+        let between = BETWEEN.take();
+        let (zone, app) = WATCHED.get().expect("it was set");
+        let survey = zone.survey(app, 3, &liveness(NOW.plus(Duration::from_secs(7))));
+        assert_eq!(survey.first_elsewhere, 10);
+        BETWEEN.set(between);
+    }
+    BETWEEN.set(Some(still_waits));
+    zone.beat(0, now, Duration::from_millis(20));
+    BETWEEN.set(None);
 }
 
 thread_local! {

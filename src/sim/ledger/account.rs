@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Ledger;
+use super::{Ledger, Place, Record, WINDOW};
 use crate::gate::lane::Ticket;
 use crate::gate::policy::Policy;
 use crate::gate::time::Moment;
@@ -15,8 +15,10 @@ pub struct Account {
     pub state: State,
     /// The step at which that last changed.
     pub changed_at: u64,
-    /// Since when everybody sees that it is paused.
-    pub surely_paused: Option<u64>,
+    /// Since when everybody sees that it is not open.
+    pub surely_closed: Option<u64>,
+    /// Whoever changed the state died before all could see it.
+    pub torn: bool,
     /// The number of the pause.
     pub pause: u64,
     pub deadline: Moment,
@@ -39,6 +41,8 @@ pub struct Account {
     pub last_ticket: Option<Ticket>,
     /// The first ticket after the release under way had begun.
     pub latecomers: Ticket,
+    /// Since when no others have been held, in a release at once.
+    pub late_since: Moment,
     /// From which ticket on requests may overtake each other, as they kept a release from ending.
     pub mingling: Option<Ticket>,
     /// What this release has let go, and when.
@@ -49,7 +53,9 @@ pub struct Account {
 pub struct Trial {
     pub size: u32,
     pub started: u32,
+    /// Those that say nothing about the backend, and those of them whose clients left it no time.
     pub void: u32,
+    pub gone: u32,
     pub good: u32,
     pub failed: u32,
     /// Killed together with their workers: the gate finds out in the end.
@@ -58,16 +64,13 @@ pub struct Trial {
 
 impl Account {
     pub fn new() -> Self {
-        Self { deadline: Moment::NEVER, until: Moment::NEVER, ..Self::default() }
+        let never = Moment::NEVER;
+        Self { deadline: never, until: never, late_since: never, ..Self::default() }
     }
 
-    /// Those who came during a release at once may overtake each other, if it takes too long.
-    pub fn let_latecomers_mingle(&mut self, now: Moment) {
+    pub fn is_released_at_once(&self) -> bool {
         let at_once = self.policy.rate == 0 && self.policy.concurrency == 0;
-        let late = now.since(self.begun) >= Duration::from_secs(1);
-        if self.state == State::Releasing && at_once && late && self.trial.is_none() {
-            self.mingling = Some(self.latecomers);
-        }
+        self.state == State::Releasing && at_once && self.trial.is_none()
     }
 
     pub fn mingles(&self, ticket: Ticket) -> bool {
@@ -76,6 +79,37 @@ impl Account {
 }
 
 impl Ledger {
+    /// Notes which releases have come to those who came during them.
+    pub fn watch_releases(&mut self, now: Moment) {
+        for app in 0..self.accounts.len() {
+            let account = &self.accounts[app];
+            if account.late_since.is_never() && account.is_released_at_once() && self.is_late(app) {
+                self.accounts[app].late_since = now;
+            }
+        }
+    }
+
+    /// Whether nobody waits for whom the release under way was made.
+    fn is_late(&self, app: usize) -> bool {
+        let latecomers = self.accounts[app].latecomers;
+        self.waiting(app).all(|record| record.ticket >= latecomers)
+    }
+
+    /// Those who came during a release at once, and only they, may overtake each other when nobody else
+    /// has been there for a second: one turn after the other would not come to the end of clients that
+    /// ask again as soon as they are answered.
+    pub(super) fn let_latecomers_mingle(&mut self, app: usize, now: Moment) {
+        let account = &self.accounts[app];
+        if account.state != State::Releasing {
+            return;
+        }
+        let since = account.late_since;
+        let late = !since.is_never() && now.since(since) >= Duration::from_secs(1);
+        let mingle = late && account.is_released_at_once() && self.is_late(app);
+        let account = &mut self.accounts[app];
+        account.mingling = mingle.then_some(account.latecomers);
+    }
+
     pub fn enable(&mut self, app: usize, deadline: Moment, policy: Policy, pause: u64) {
         self.set_state(app, State::Paused);
         let account = &mut self.accounts[app];
@@ -129,7 +163,9 @@ impl Ledger {
             Cause::Released => {
                 assert_eq!((account.state, change.to), (State::Releasing, State::Open));
                 assert!(account.trial.is_none(), "a release is over before its canary");
-                account.let_latecomers_mingle(now);
+                self.let_latecomers_mingle(app, now);
+                let held = self.of(app).filter(|record| record.place == Place::Held).count();
+                assert!(held as u64 <= WINDOW, "an app is opened though {held} wait");
                 self.open(app);
             }
             Cause::ReleaseTimeout => {
@@ -144,6 +180,9 @@ impl Ledger {
     }
 
     fn judge(&mut self, app: usize, change: &Change, now: Moment) {
+        let number = self.accounts[app].trials;
+        let answers = |record: &&Record| record.trial == number && record.answers;
+        let answering = self.of(app).filter(answers).count() as u32;
         let account = &mut self.accounts[app];
         let trial = account.trial.take().expect("there is a canary to judge");
         let late = account.until <= now;
@@ -151,14 +190,16 @@ impl Ledger {
         account.verdict = (account.trials, good);
         if good {
             assert_eq!(trial.failed + trial.lost, 0, "a canary passes that failed");
-            assert_eq!(trial.good + trial.void, trial.started, "a canary passes before its end");
+            let good = trial.good + answering;
+            assert_eq!(good + trial.void, trial.started, "a canary passes before its end");
             assert!(late || trial.good >= trial.size, "a canary passes before its end");
+            assert!(good > 0 || trial.gone == 0, "a canary passes though nobody came back");
             self.begin_release(app, change.to, now, 0);
         } else {
-            assert!(
-                late || trial.failed + trial.lost > 0,
-                "a canary fails for no reason: {trial:?}"
-            );
+            let good = trial.good + answering;
+            let unproven = good + trial.void < trial.started || good == 0;
+            let fails = trial.failed + trial.lost > 0 || late && unproven;
+            assert!(fails, "a canary fails for no reason: {trial:?}");
             account.deadline = Moment::NEVER;
             account.pause = 0;
             assert_eq!(change.to, State::Paused);
@@ -178,11 +219,12 @@ impl Ledger {
         account.deadline = Moment::NEVER;
         account.begun = now;
         account.latecomers = account.last_ticket.map_or(0, |last| last + 1);
-        account.mingling = None;
+        account.late_since = Moment::NEVER;
         account.until = now.plus(account.policy.timeout());
         account.paced.clear();
         account.trials += u64::from(trial > 0);
-        let canary = Trial { size: trial, started: 0, void: 0, good: 0, failed: 0, lost: 0 };
+        let canary =
+            Trial { size: trial, started: 0, void: 0, gone: 0, good: 0, failed: 0, lost: 0 };
         account.trial = (trial > 0).then_some(canary);
     }
 
@@ -191,11 +233,12 @@ impl Ledger {
         self.set_state(app, State::Open);
     }
 
-    /// The caller who paused an app has done so.
-    pub fn surely_paused(&mut self, app: usize, pause: u64) {
-        let account = &mut self.accounts[app];
-        if account.state == State::Paused && account.pause == pause {
-            account.surely_paused = Some(self.step);
+    /// All that was done under the lock is there for all to see. (Unless whoever did it was killed.)
+    pub fn show_states(&mut self) {
+        for account in &mut self.accounts {
+            if account.state != State::Open && !account.torn {
+                account.surely_closed.get_or_insert(self.step);
+            }
         }
     }
 
@@ -204,7 +247,8 @@ impl Ledger {
         if account.state != state {
             account.state = state;
             account.changed_at = self.step;
-            account.surely_paused = None;
+            account.mingling = account.mingling.filter(|_| state == State::Open);
+            account.surely_closed = account.surely_closed.filter(|_| state != State::Open);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The promises.
 
-use super::{Ledger, Place, Record, Take};
+use super::{Ledger, Place, Record, Take, WINDOW};
 
 impl Ledger {
     pub(super) fn check_nobody_waits(&self, app: usize, what: &str) {
@@ -9,6 +9,10 @@ impl Ledger {
     }
 
     /// Nobody who is there, and has been since `since`, holds a request that comes before this one.
+    ///
+    /// Those do not count who came back later than that: a request that was let go and whose body has
+    /// not come keeps nobody waiting, and has its place again from when it is whole. Nor do those of a
+    /// worker that was stopped for so long that it was passed by when the others last looked.
     pub(super) fn check_order(&self, record: &Record, since: u64) {
         for (id, other) in &self.records {
             if other.app != record.app || other.ticket >= record.ticket || other.came_at > since {
@@ -19,14 +23,13 @@ impl Ledger {
                 Place::LetGo => record.worker != other.worker || record.place == Place::LetGo,
                 _ => false,
             };
-            if self.accounts[record.app].mingles(other.ticket) && other.worker != record.worker {
-                continue;
-            }
+            let mingles = record.mingling.is_some_and(|from| other.ticket >= from)
+                && record.ticket - other.ticket < WINDOW;
             let standing = self.workers.get(&other.worker).copied().unwrap_or_default();
-            let excused = standing.passed_by || standing.passed_by_at > since;
+            let passed_by = standing.passed_by || standing.passed_by_at >= since;
             let itself = other.worker == record.worker;
             assert!(
-                !waits || (excused && !itself),
+                !waits || ((mingles || passed_by) && !itself),
                 "ticket {} of worker {} overtakes {} (request {id}) of worker {}",
                 record.ticket,
                 record.worker,
