@@ -58,8 +58,8 @@ impl Call {
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Status | Self::Metrics | Self::Dashboard => &[],
-            Self::Enable => &["for", "drain", "settle", "keep"],
-            Self::Disable => &["rate", "burst", "concurrency", "canary"],
+            Self::Enable => &["for", "drain", "settle", "keep", "pause"],
+            Self::Disable => &["rate", "burst", "concurrency", "canary", "pause"],
             Self::Maintenance => &["retry_after"],
         }
     }

@@ -169,8 +169,8 @@ pub struct Gate {
     pub outage: Outage,
     /// The last canary, as it was when its verdict fell.
     pub last_trial: Trial,
-    /// Counts the pauses and the canaries, so that a caller who waits for one can tell it from
-    /// the next.
+    /// The numbers of the last pause and the last canary, each greater than all before: so one can be
+    /// told from the next.
     pub pauses: u64,
     pub trials: u64,
     /// Which canary the last verdict was about.
@@ -254,6 +254,14 @@ impl Gate {
         self.trial = Trial::default();
         self.retry_after = retry_after;
         self.change(State::Maintenance, now, Cause::Call)
+    }
+
+    /// Has the next pause take a number above this one. The time as a number goes on where a gate that
+    /// was forgotten, or an nginx that has ended, left off.
+    pub fn number_above(&mut self, number: u64) {
+        if self.state != State::Paused {
+            self.pauses = self.pauses.max(number);
+        }
     }
 
     /// Whether the pause of that number goes on.

@@ -3,16 +3,16 @@
 //! A few lines of text, written whole each time:
 //!
 //! ```text
-//! intermission 1
+//! intermission 2
 //! serial 42
-//! paused shop until=1795000000000 rate=500 burst=0 concurrency=0 timeout=60000
+//! paused shop pause=1794999940000 until=1795000000000 rate=500 burst=0 concurrency=0 timeout=60000
 //! maintenance blog retry_after=120
 //! end 2 8f3c7e2a90b1d4c6
 //! ```
 //!
 //! Apps that are not in it are open. Times are milliseconds since 1970, as they have to mean the
 //! same after a restart of the machine; names are escaped as in addresses. The last line has the
-//! number of apps and a checksum of all that stands before it.
+//! number of apps and a checksum of all that stands before it. Version 1 had no numbers of pauses.
 
 use std::fmt::{self, Write};
 
@@ -23,7 +23,7 @@ use crate::gate::State;
 use crate::gate::policy::{MAX_COUNT, MAX_RATE, Policy};
 use crate::shm::MAX_NAME;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// No app's line is longer, and no file has more of them than a zone could.
 pub const MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -42,6 +42,8 @@ pub struct SavedApp {
     pub name: Vec<u8>,
     /// Never [`State::Open`].
     pub state: State,
+    /// The number of the pause, 0 if it is none, or was written by version 1.
+    pub pause: u64,
     /// When the pause ends by itself.
     pub until_unix_ms: Option<u64>,
     pub policy: Policy,
@@ -103,6 +105,9 @@ impl SavedApp {
             return;
         }
         let _ = write!(text, "{} {name}", self.state.name());
+        if self.pause > 0 {
+            let _ = write!(text, " pause={}", self.pause);
+        }
         if let Some(until) = self.until_unix_ms {
             let _ = write!(text, " until={until}");
         }
@@ -124,6 +129,7 @@ impl SavedApp {
         let mut app = Self {
             name: unescaped(words.next()?)?,
             state,
+            pause: 0,
             until_unix_ms: None,
             policy: Policy::default(),
             retry_after: 0,
@@ -138,6 +144,7 @@ impl SavedApp {
     fn set(&mut self, name: &str, value: u64) -> Option<()> {
         let at_most = |most: u32| u32::try_from(value).ok().filter(|value| *value <= most);
         match name {
+            "pause" => self.pause = value,
             "until" => self.until_unix_ms = Some(value),
             "rate" => self.policy.rate = at_most(MAX_RATE)?,
             "burst" => self.policy.burst = at_most(MAX_COUNT)?,
@@ -158,7 +165,7 @@ fn str_of(bytes: &[u8]) -> Result<&str, Damage> {
 fn check_version(line: &str) -> Result<(), Damage> {
     let version = line.strip_prefix("intermission ").and_then(|version| version.parse().ok());
     match version {
-        Some(VERSION) => Ok(()),
+        Some(1..=VERSION) => Ok(()),
         Some(newer) if newer > VERSION => Err(Damage::NewerVersion),
         _ => Err(Damage::Corrupt),
     }

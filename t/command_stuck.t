@@ -1,7 +1,8 @@
 #!/usr/bin/env perl
 
-# A renewal that nobody answers may still be taken up, by a server that was stuck. If that is after
-# the resume, the app is resumed once more.
+# A renewal that nobody answers may still be taken up, by a server that was stuck. It is for a pause
+# that is over then, and does nothing. With an older module, whose pauses have no numbers, the app is
+# resumed once more.
 
 use strict;
 use warnings;
@@ -26,11 +27,13 @@ EOC
 
 my $folder = $t->folder;
 
-# Passes each call on to nginx; one that pauses only when there is no file `stuck`.
+# Passes each call on to nginx; one that pauses only when there is no file `stuck`. With a file `old`
+# the answers are those of a module that does not number its pauses.
 my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 16, ReuseAddr => 1) or die;
 my $forwarder = fork // die "fork: $!";
 if (!$forwarder) {
     $SIG{$_} = 'DEFAULT' for qw(TERM ALRM);
+    alarm 300;
     $SIG{CHLD} = $SIG{PIPE} = 'IGNORE';
     while (my $from = $listener->accept) {
         forward($from) if !fork;
@@ -46,24 +49,47 @@ sub forward {
     }
     my $to = IO::Socket::INET->new('127.0.0.1:' . $t->port) or POSIX::_exit(1);
     syswrite $to, $call =~ s/\r\n/\r\nConnection: close\r\n/r;
-    while (sysread $to, my $answer, 65_536) { syswrite $from, $answer }
+    while (sysread $to, my $answer, 65_536) {
+        $answer =~ s/^pause: /Pause: /m if -e "$folder/old";
+        syswrite $from, $answer;
+    }
+    $t->write_file('late', '') if $call =~ m{^\S+ \S+/enable};
     POSIX::_exit(0);
 }
 
 my $url = 'http://127.0.0.1:' . $listener->sockport . '/intermission';
-my $command = Intermission::Test::Command->new(
-    $t, 'run', '--url' => $url, '--for' => '9s', 'sh', '-c' =>
-        "echo >$folder/pid; until [ -e $folder/go ]; do sleep 0.02; done");
-wait_for { -s "$folder/pid" } 'the command to run';
-$t->write_file('stuck', '');
-$command->wait_said(qr/the pause could not be renewed, it ends within 9s: no answer came in time/);
-is $t->status->{state}, 'paused', 'a renewal is stuck';
-$t->write_file('go', '');
-$command->wait_said(qr/: resumed, 0 requests held$/m);
-is $t->status->{state}, 'open', 'the app is resumed';
-ok !$command->is_over, 'and looked after';
+
+# Runs a command during which a renewal gets stuck, and resumes.
+sub resume {
+    unlink map {"$folder/$_"} qw(pid go stuck);
+    my $command = Intermission::Test::Command->new(
+        $t, 'run', '--url' => $url, '--for' => '9s', 'sh', '-c' =>
+            "echo >$folder/pid; until [ -e $folder/go ]; do sleep 0.02; done");
+    wait_for { -s "$folder/pid" } 'the command to run';
+    $t->write_file('stuck', '');
+    $command->wait_said(
+        qr/the pause could not be renewed, it ends within 9s: no answer came in time/);
+    is $t->status->{state}, 'paused', 'a renewal is stuck';
+    $t->write_file('go', '');
+    $command->wait_said(qr/: resumed, 0 requests held$/m);
+    is $t->status->{state}, 'open', 'the app is resumed';
+    return $command;
+}
+
+# A renewal that has the number of its pause does nothing when that is over.
+my $command = resume();
+is $command->status, 0, 'the exit status is the command\'s';
+unlink "$folder/late", "$folder/stuck";
+wait_for { -e "$folder/late" } 'the late renewal';
+is $t->status->{state}, 'open', 'a late renewal pauses nothing';
+is scalar(() = $t->server->log =~ /from open to paused/g), 1, 'not even for a moment';
+
+# An older module has no numbers.
+$t->write_file('old', '');
+$command = resume();
+ok !$command->is_over, 'without a number, the app is looked after';
 unlink "$folder/stuck";
-wait_for { $t->server->log =~ /from open to paused .*from open to paused/s } 'the late renewal';
+wait_for { 3 == (() = $t->server->log =~ /from open to paused/g) } 'the late renewal';
 is $command->status, 0, 'the exit status is the command\'s';
 is $t->status->{state}, 'open', 'the app is resumed once more';
 

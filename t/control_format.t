@@ -78,8 +78,8 @@ my $held = $t->hold(GET => '/');
 my $status = $t->status;
 is_deeply [ sort keys %$status ],
     [
-        qw(app held in_flight last_abandoned_ms oldest_wait_ms resumes_at since state totals
-            uncounted_processes upgraded)
+        qw(app held in_flight last_abandoned_ms oldest_wait_ms pause resumes_at since state
+            totals uncounted_processes upgraded)
     ],
     'the fields';
 is_deeply [ sort keys %{ $status->{totals} } ],

@@ -35,7 +35,7 @@ my $t = new_test();
 $t->start($http);
 $t->enable;
 my $good = Intermission::Test::Server::slurp($t->folder . '/state/file');
-like $good, qr/\Aintermission 1\nserial 1\npaused default .*\nend 1 [0-9a-f]{16}\n\z/,
+like $good, qr/\Aintermission 2\nserial 1\npaused default .*\nend 1 [0-9a-f]{16}\n\z/,
     'the file is a few lines of text';
 $t->stop;
 
@@ -49,10 +49,16 @@ my %damaged = (
     'binary' => [ join('', map {chr} 0 .. 255) x 20, qr/is corrupt/ ],
     'all zeros' => [ "\0" x 4096, qr/is (?:corrupt|truncated)/ ],
     'longer than it should be' => [ $good . $good, qr/is corrupt/ ],
-    'of a newer version' => [ $good =~ s/intermission 1/intermission 2/r, qr/was written by a newer version/ ],
-    'of no version' => [ $good =~ s/intermission 1/intermission x/r, qr/is corrupt/ ],
+    'of a newer version' => [ $good =~ s/intermission 2/intermission 3/r, qr/was written by a newer version/ ],
+    'of no version' => [ $good =~ s/intermission 2/intermission x/r, qr/is corrupt/ ],
     'of somebody else' => [ "user www-data;\nevents {}\n", qr/is corrupt/ ],
 );
+
+# Each pause has a number of its own, and so a checksum.
+sub but_for_number {
+    my ($text) = @_;
+    return $text =~ s/ pause=\d+//r =~ s/[0-9a-f]{16}$//mr;
+}
 
 for my $what (sort keys %damaged) {
     my ($content, $says) = @{ $damaged{$what} };
@@ -68,7 +74,8 @@ for my $what (sort keys %damaged) {
         is scalar(grep {/\[error\]/} @lines), 2, 'and where the file went, once';
         is -s "$file.bad", length $content, 'the file is put aside';
         $t->enable;
-        is Intermission::Test::Server::slurp($file), $good, 'the next change writes a good one';
+        is but_for_number(Intermission::Test::Server::slurp($file)), but_for_number($good),
+            'the next change writes a good one';
         $t->stop;
     };
 }

@@ -49,7 +49,7 @@ sub start_caller {
 
 sub is_whole {
     my $text = Intermission::Test::Server::slurp($file);
-    return $text =~ /\Aintermission 1\nserial \d+\n(?:paused app-\d+ .*\n)*end \d+ [0-9a-f]{16}\n\z/;
+    return $text =~ /\Aintermission 2\nserial \d+\n(?:paused app-\d+ .*\n)*end \d+ [0-9a-f]{16}\n\z/;
 }
 
 sub apps_in_file {

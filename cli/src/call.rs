@@ -8,6 +8,7 @@ mod tls;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -35,11 +36,30 @@ const AGENT: &str = concat!("intermission/", env!("CARGO_PKG_VERSION"));
 pub struct Server {
     pub address: Address,
     agent: OnceLock<Result<Agent, String>>,
+    /// The number of the pause there that this process looks after, 0 if it is not known.
+    pause: AtomicU64,
 }
 
 impl Server {
     pub fn new(address: Address) -> Self {
-        Self { address, agent: OnceLock::new() }
+        Self { address, agent: OnceLock::new(), pause: AtomicU64::new(0) }
+    }
+
+    pub fn look_after(&self, pause: Option<u64>) {
+        self.pause.store(pause.unwrap_or(0), Relaxed);
+    }
+
+    /// The pause that this process looks after. An older module does not number them.
+    pub fn pause(&self) -> Option<u64> {
+        Some(self.pause.load(Relaxed)).filter(|pause| *pause > 0)
+    }
+
+    /// Makes a call that does nothing once that pause is over.
+    pub fn call_in_pause(&self, call: &str, limit: Duration, arguments: &[Argument]) -> Answer {
+        let mut arguments = arguments.to_vec();
+        let number = self.pause().map(|pause| pause.to_string()).unwrap_or_default();
+        arguments.push(("pause", number.into()));
+        self.call(call, limit, &arguments)
     }
 
     /// Makes a call, and waits for what comes of it. Arguments without a value are left out.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub use self::renew::{Renewals, Rhythm};
 use crate::app::App;
-use crate::call::{Answer, LIMIT, Server, Verdict};
+use crate::call::{Answer, LIMIT, Server, Verdict, every};
 use crate::options::Pace;
 use crate::pass_on::time;
 use crate::say::progress;
@@ -55,6 +55,7 @@ impl Pause {
         }
         let arguments = [("for", time(self.lasts.as_ref()))];
         for (server, answer) in self.app.ask(&self.app.servers, "enable", LIMIT, &arguments) {
+            server.look_after(answer.facts.pause);
             if answer.has_paused() {
                 self.paused.push(server);
             } else if !answer.is_ok() {
@@ -107,8 +108,10 @@ impl Pause {
         let mut answers = Vec::new();
         while waited < quiet.drain.length {
             let slice = SLICE.min(quiet.drain.length - waited);
-            let arguments = self.drain_arguments(quiet, slice);
-            answers = self.app.ask(&self.app.servers, "enable", slice + LIMIT, &arguments);
+            let arguments = self.app.arguments(&self.drain_arguments(quiet, slice));
+            answers = every(&self.app.servers, |server| {
+                server.call_in_pause("enable", slice + LIMIT, &arguments)
+            });
             let look = self.see_drain(&answers);
             if !self.goes_on() {
                 return false;
@@ -143,7 +146,7 @@ impl Pause {
         for (server, answer) in answers {
             look.held += answer.facts.held;
             match answer.verdict {
-                Verdict::Ok if answer.has_paused() => {
+                _ if answer.has_paused() || answer.is_of_past_pause() => {
                     self.app.complain(server, "another call has resumed it in the meantime");
                 }
                 Verdict::Ok => look.longest = look.longest.max(answer.facts.drained_ms),

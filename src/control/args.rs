@@ -73,6 +73,8 @@ pub struct Enable {
     pub settle: Option<Duration>,
     /// The pause stays though the drain took longer.
     pub keep: bool,
+    /// Only if this pause goes on.
+    pub pause: Option<u64>,
 }
 
 impl Enable {
@@ -82,6 +84,7 @@ impl Enable {
             drain: args.time("drain")?,
             settle: args.time("settle")?,
             keep: args.flag("keep")?,
+            pause: args.pause()?,
         };
         let lonely = [("keep", enable.keep), ("settle", enable.settle.is_some())];
         match lonely.into_iter().find(|(_, given)| *given && enable.drain.is_none()) {
@@ -97,6 +100,8 @@ pub struct Disable {
     pub policy: Policy,
     /// How many go ahead as a canary, 0 for none.
     pub canary: u32,
+    /// Only if this pause goes on.
+    pub pause: Option<u64>,
 }
 
 impl Disable {
@@ -116,7 +121,8 @@ impl Disable {
         }
         values::check_burst(&policy)
             .map_err(|problem| BadArgument(format!("argument \"burst\": {problem}")))?;
-        Ok(Self { policy, canary: args.count("canary")?.unwrap_or(0) })
+        let (canary, pause) = (args.count("canary")?.unwrap_or(0), args.pause()?);
+        Ok(Self { policy, canary, pause })
     }
 }
 
@@ -155,6 +161,12 @@ impl Args<'_> {
         self.value(name, &expected, |given| {
             let count = u32::try_from(values::number(given)?).ok()?;
             (1..=MAX_COUNT).contains(&count).then_some(count)
+        })
+    }
+
+    fn pause(&self) -> Result<Option<u64>, BadArgument> {
+        self.value("pause", "the number of a pause, as enable answers it", |given| {
+            values::number(given).filter(|number| *number > 0)
         })
     }
 

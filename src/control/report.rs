@@ -11,6 +11,8 @@ use crate::gate::totals::Totals;
 pub struct Report {
     pub app: Vec<u8>,
     pub state: State,
+    /// The number of the pause that goes on.
+    pub pause: Option<u64>,
     pub held: u32,
     pub in_flight: u32,
     pub upgraded: u32,
@@ -39,9 +41,10 @@ impl Report {
     }
 
     pub fn text(&self) -> String {
+        let number = |number: Option<u64>| number.map_or("-".to_owned(), |n| n.to_string());
         let mut lines = format!(
             "app: {}\nstate: {}\nheld: {}\nin_flight: {}\nupgraded: {}\noldest_wait_ms: {}\n\
-             since: {}\nresumes_at: {}\nlast_abandoned_ms: {}\nuncounted_processes: {}\n",
+             since: {}\nresumes_at: {}\npause: {}\nlast_abandoned_ms: {}\nuncounted_processes: {}\n",
             one_line(&self.app),
             self.state.name(),
             self.held,
@@ -50,7 +53,8 @@ impl Report {
             self.oldest_wait_ms,
             self.since.as_deref().unwrap_or("-"),
             self.resumes_at.as_deref().unwrap_or("-"),
-            self.last_abandoned_ms.map_or_else(|| "-".to_owned(), |millis| millis.to_string()),
+            number(self.pause),
+            number(self.last_abandoned_ms),
             self.uncounted_processes,
         );
         for (name, total) in totals(&self.totals) {
@@ -61,12 +65,11 @@ impl Report {
 
     pub fn json(&self) -> String {
         let time = |at: &Option<String>| at.as_deref().map_or_else(|| "null".to_owned(), quoted);
-        let abandoned =
-            self.last_abandoned_ms.map_or_else(|| "null".to_owned(), |at| at.to_string());
+        let number = |number: Option<u64>| number.map_or("null".to_owned(), |n| n.to_string());
         let totals = totals(&self.totals).map(|(name, total)| format!("\"{name}\":{total}"));
         format!(
             "{{\"app\":{},\"state\":\"{}\",\"held\":{},\"in_flight\":{},\"upgraded\":{},\
-             \"oldest_wait_ms\":{},\"since\":{},\"resumes_at\":{},\"last_abandoned_ms\":{abandoned},\
+             \"oldest_wait_ms\":{},\"since\":{},\"resumes_at\":{},\"pause\":{},\"last_abandoned_ms\":{},\
              \"uncounted_processes\":{},\"totals\":{{{}}}}}",
             quoted(&String::from_utf8_lossy(&self.app)),
             self.state.name(),
@@ -76,6 +79,8 @@ impl Report {
             self.oldest_wait_ms,
             time(&self.since),
             time(&self.resumes_at),
+            number(self.pause),
+            number(self.last_abandoned_ms),
             self.uncounted_processes,
             totals.join(","),
         )

@@ -88,7 +88,7 @@ fn what_is_wrong_with_the_arguments_is_named() {
         ("app=a&app", "argument \"app\" is given twice"),
         (
             "rate=5r/s",
-            "unknown argument \"rate\": this call knows for, drain, settle, keep, app, format",
+            "unknown argument \"rate\": this call knows for, drain, settle, keep, pause, app, format",
         ),
         ("For=5s", "unknown argument \"For\""),
         ("a%70p=x", "unknown argument \"a%70p\""),
@@ -152,10 +152,14 @@ fn disable(query: &str, policy: Policy) -> Result<Disable, BadArgument> {
 #[test]
 fn disable_takes_what_it_is_not_told_from_the_location() {
     let place = Policy { rate: 500, burst: 20, concurrency: 7, timeout_ms: 1234 };
-    assert_eq!(disable("", place), Ok(Disable { policy: place, canary: 0 }));
+    assert_eq!(disable("", place), Ok(Disable { policy: place, canary: 0, pause: None }));
     let paced = disable("rate=100r/s&concurrency=3&canary=5", place).expect("good");
     let policy = Policy { rate: 100, burst: 0, concurrency: 3, timeout_ms: 1234 };
-    assert_eq!(paced, Disable { policy, canary: 5 }, "another rate does not keep the burst");
+    assert_eq!(
+        paced,
+        Disable { policy, canary: 5, pause: None },
+        "another rate does not keep the burst"
+    );
     assert_eq!(disable("burst=9", place).expect("good").policy.burst, 9);
     let most = format!("rate={MAX_RATE}r/s&burst={MAX_COUNT}&concurrency={MAX_COUNT}&canary=1");
     assert!(disable(&most, Policy::default()).is_ok());
@@ -364,6 +368,7 @@ fn report(app: &[u8]) -> Report {
     Report {
         app: app.to_vec(),
         state: State::Paused,
+        pause: Some(1_795_000_000_000),
         held: 3,
         in_flight: 2,
         upgraded: 1,
@@ -382,14 +387,17 @@ fn a_report_is_as_the_readme_has_it() {
         report(b"default").json(),
         "{\"app\":\"default\",\"state\":\"paused\",\"held\":3,\"in_flight\":2,\"upgraded\":1,\
          \"oldest_wait_ms\":4210,\"since\":\"2026-11-21T09:00:00Z\",\"resumes_at\":null,\
-         \"last_abandoned_ms\":1500,\"uncounted_processes\":0,\
+         \"pause\":1795000000000,\"last_abandoned_ms\":1500,\"uncounted_processes\":0,\
          \"totals\":{\"held\":12,\"released\":9,\"timed_out\":0,\"aborted\":0,\"rejected\":0,\
          \"bypassed\":4,\"abandoned\":1}}"
     );
     let text = report(b"default").text();
     assert!(text.starts_with("app: default\nstate: paused\nheld: 3\nin_flight: 2\nupgraded: 1\n"));
     assert!(text.ends_with("total_bypassed: 4\ntotal_abandoned: 1\n"), "{text}");
-    assert!(text.contains("\nresumes_at: -\nlast_abandoned_ms: 1500\n"), "{text}");
+    assert!(
+        text.contains("\nresumes_at: -\npause: 1795000000000\nlast_abandoned_ms: 1500\n"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -56,6 +56,23 @@ fn trying(size: u32) -> Gate {
     gate
 }
 
+#[test]
+fn a_pause_has_a_number_that_no_other_has_had() {
+    let mut gate = Gate::default();
+    gate.number_above(1_000);
+    gate.enable(START, Moment::NEVER, Policy::default());
+    assert!(gate.is_in_pause(1_001));
+    gate.number_above(2_000);
+    gate.enable(START, Moment::NEVER, Policy::default());
+    assert!(gate.is_in_pause(1_001), "a further call leaves it the same pause");
+    gate.disable(START, Policy::default(), 0, &nobody());
+    assert!(!gate.is_in_pause(1_001));
+    // The clock was set back.
+    gate.number_above(500);
+    gate.enable(START, Moment::NEVER, Policy::default());
+    assert!(gate.is_in_pause(1_002));
+}
+
 /// Lets requests of a canary go; returns its number.
 fn let_go(gate: &mut Gate, count: u32) -> u64 {
     assert!(gate.take(START, count));

@@ -82,7 +82,7 @@ fn answer_call(calling: &Calling<'_>, call: Call, args: &Args<'_>) -> Result<Rep
             Call::Status => Ok(Reply::Now(calling.status_of_all())),
             Call::Metrics => Ok(Reply::Now(calling.metrics_of_all())),
             Call::Dashboard => dashboard::page().map(Reply::Now),
-            Call::Disable if args.get("canary").is_none() => {
+            Call::Disable if args.get("canary").is_none() && args.get("pause").is_none() => {
                 Ok(Reply::Now(calling.disable_all(&disable()?)))
             }
             _ => Err(Answer::bad_request("argument \"app\" is \"*\": this call takes one app")),

@@ -6,6 +6,7 @@ fn paused(name: &[u8]) -> SavedApp {
     SavedApp {
         name: name.to_vec(),
         state: State::Paused,
+        pause: 1_794_999_940_000,
         until_unix_ms: Some(1_795_000_000_000),
         policy: Policy { rate: 500, burst: 5, concurrency: 20, timeout_ms: 60_000 },
         retry_after: 0,
@@ -15,6 +16,7 @@ fn paused(name: &[u8]) -> SavedApp {
 fn maintenance(name: &[u8]) -> SavedApp {
     SavedApp {
         state: State::Maintenance,
+        pause: 0,
         until_unix_ms: None,
         policy: Policy::default(),
         retry_after: 120,
@@ -34,12 +36,20 @@ fn says_the_same_when_it_is_read_again() {
 
 #[test]
 fn tells_what_is_wrong_with_a_file() {
-    let newer = saved().format().replace("intermission 1", "intermission 2");
+    let newer = saved().format().replace("intermission 2", "intermission 3");
     assert_eq!(Saved::parse(b""), Err(Damage::Empty));
     assert_eq!(Saved::parse(newer.as_bytes()), Err(Damage::NewerVersion));
     assert_eq!(Saved::parse(b"\x7fELF\0\0\0\n"), Err(Damage::Corrupt));
     let changed = saved().format().replace("rate=500", "rate=501");
     assert_eq!(Saved::parse(changed.as_bytes()), Err(Damage::Corrupt));
+}
+
+#[test]
+fn reads_what_the_version_before_wrote() {
+    let text = "intermission 1\nserial 7\npaused shop rate=0 burst=0 concurrency=0 timeout=60000\n";
+    let text = format!("{text}end 1 {:016x}\n", checksum(text.as_bytes()));
+    let saved = Saved::parse(text.as_bytes()).expect("a file of version 1");
+    assert_eq!((saved.serial, saved.apps[0].pause), (7, 0));
 }
 
 #[test]

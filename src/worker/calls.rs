@@ -38,6 +38,21 @@ impl<H: Host> Worker<H> {
         locked.update(app, |gate| Changed::of(app, action(gate), gate)).ok_or(Full)
     }
 
+    /// Changes the gate of an app while that pause goes on. `None` if it is over, or no such app is known.
+    /// The others are to be notified then.
+    pub fn change_in_pause(
+        &self,
+        name: &[u8],
+        pause: u64,
+        action: impl FnOnce(&mut Gate) -> Change,
+    ) -> Option<Changed> {
+        let mut locked = self.zone.lock();
+        let app = locked.find(name)?;
+        let change =
+            |gate: &mut Gate| gate.is_in_pause(pause).then(|| Changed::of(app, action(gate), gate));
+        locked.update(app, change).flatten()
+    }
+
     /// Resumes an app, `canary` of its requests (if not 0) ahead; if a `pause` is named, only while that
     /// goes on. `None` if it is over, or no such app is known. The others are to be notified then.
     pub fn release(

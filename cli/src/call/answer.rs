@@ -56,6 +56,11 @@ impl Answer {
         self.is_ok() && self.line == "Pause enabled."
     }
 
+    /// Whether it says that the pause which the call was for has ended.
+    pub fn is_of_past_pause(&self) -> bool {
+        self.verdict == Verdict::Refused(409) && self.line.starts_with("That pause is over")
+    }
+
     pub fn is_paused(&self) -> bool {
         self.is_ok() && self.facts.state == "paused"
     }
@@ -143,6 +148,8 @@ pub struct Facts {
     pub oldest_wait_ms: u64,
     pub drained_ms: u64,
     pub resumes_at: Option<String>,
+    /// The number of the pause that goes on.
+    pub pause: Option<u64>,
 }
 
 impl Facts {
@@ -156,6 +163,7 @@ impl Facts {
                 "in_flight" => facts.in_flight = number(value),
                 "oldest_wait_ms" => facts.oldest_wait_ms = number(value),
                 "drained_ms" => facts.drained_ms = number(value),
+                "pause" => facts.pause = value.parse().ok().filter(|pause| *pause > 0),
                 "resumes_at" => facts.resumes_at = moment(value),
                 _ => {}
             }
@@ -220,7 +228,7 @@ mod tests {
     fn facts_are_words_and_numbers_whatever_the_server_says() {
         let facts = Facts::of(
             "Pause enabled.\nstate: paused$(x)\nheld: 12\nin_flight: 09\noldest_wait_ms: 1234567890\n\
-             drained_ms: 7x\nresumes_at: 2026-11-21T10:00:00Z;x\nheld",
+             drained_ms: 7x\nresumes_at: 2026-11-21T10:00:00Z;x\npause: 7;x\nheld",
         );
         let resumes_at = Some("2026-11-21T10:00:00Z".to_owned());
         let expected =

@@ -56,6 +56,14 @@ impl Renewing {
     }
 
     fn renew(&self, server: &Server) -> Renewal {
+        if server.pause().is_some() {
+            return Renewal::of(server.call_in_pause("enable", self.limit, &self.enable), false);
+        }
+        self.renew_without_number(server)
+    }
+
+    /// As an older module needs it: by two calls, and another one to take back what the second may have done.
+    fn renew_without_number(&self, server: &Server) -> Renewal {
         let now = server.call("status", self.limit, &self.name);
         if !now.is_ok() {
             // Nothing was changed by that, whatever became of it.
@@ -69,16 +77,20 @@ impl Renewing {
             server.call("disable", LIMIT, &self.name);
             return Renewal::Over("open".to_owned());
         }
-        Renewal::of(answer)
+        Renewal::of(answer, true)
     }
 }
 
 impl Renewal {
-    fn of(answer: Answer) -> Self {
+    /// What was asked for without a number, and is taken up late, pauses anew.
+    fn of(answer: Answer, may_pause: bool) -> Self {
         if answer.is_ok() {
             Self::Done
+        } else if answer.is_of_past_pause() {
+            Self::Over(answer.facts.state)
         } else {
-            Self::Failed { why: answer.line, is_lost: answer.verdict == Verdict::Lost }
+            let is_lost = may_pause && answer.verdict == Verdict::Lost;
+            Self::Failed { why: answer.line, is_lost }
         }
     }
 }

@@ -36,14 +36,16 @@ impl Resuming {
     fn resume(&self, server: &Server) -> Resume {
         let now = server.call("status", LIMIT, &self.name);
         let (held, oldest) = (now.facts.held, now.facts.oldest_wait_ms);
-        if now.is_ok() && !now.is_paused() {
+        let is_another = server.pause().is_some() && now.facts.pause != server.pause();
+        if now.is_ok() && (!now.is_paused() || is_another) {
             return Resume { answer: now, held, oldest, is_over: true };
         }
-        let mut answer = server.call("disable", self.limit, &self.disable);
+        let mut answer = server.call_in_pause("disable", self.limit, &self.disable);
         if answer.verdict == Verdict::Refused(400) {
-            answer = server.call("disable", LIMIT, &self.name);
+            answer = server.call_in_pause("disable", LIMIT, &self.name);
         }
-        Resume { answer, held, oldest, is_over: false }
+        let is_over = answer.is_of_past_pause();
+        Resume { answer, held, oldest, is_over }
     }
 }
 

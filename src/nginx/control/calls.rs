@@ -66,11 +66,16 @@ impl Calling<'_> {
     pub fn enable(&self, name: &[u8], asked: &Enable) -> Result<Reply, Answer> {
         let policy = self.conf.policy();
         // By the clock of the moment in which it is done: the state file may have been waited for.
-        let changed = self.change_or_make(name, |gate| {
+        let pause = |gate: &mut Gate| {
             let now = clock::now();
             let deadline = asked.lasts.map_or(Moment::NEVER, |lasts| now.plus(lasts));
+            gate.number_above(clock::unix_ms(now));
             gate.enable(now, deadline, policy)
-        })?;
+        };
+        let changed = match asked.pause {
+            Some(number) => self.change_in_pause(name, number, pause)?,
+            None => self.change_or_make(name, pause)?,
+        };
         let again = changed.change.from == State::Paused;
         let line = if again { Done::AlreadyEnabled } else { Done::Enabled };
         let Some(limit) = asked.drain else { return Ok(Reply::Now(self.done(name, line))) };
@@ -80,7 +85,10 @@ impl Calling<'_> {
     }
 
     pub fn disable(&self, name: &[u8], asked: &Disable) -> Reply {
-        let changed = self.release(name, asked, None);
+        let changed = self.release(name, asked);
+        if changed.is_none() && asked.pause.is_some() {
+            return Reply::Now(self.is_over(name));
+        }
         let Some(changed) = changed.filter(|changed| changed.change.from != State::Open) else {
             return Reply::Now(self.done(name, Done::AlreadyDisabled));
         };
@@ -96,7 +104,7 @@ impl Calling<'_> {
         let release_all = || {
             let known = self.known();
             let released = known.iter().filter(|(name, _)| {
-                let changed = self.release_in_zone(name, asked, None);
+                let changed = self.release_in_zone(name, asked);
                 changed.is_some_and(|changed| {
                     !matches!(changed.change.from, State::Open | State::Releasing)
                 })
@@ -114,14 +122,14 @@ impl Calling<'_> {
         Ok(self.done(name, Done::Maintenance))
     }
 
-    /// Resumes an app as `asked`, and if a `pause` is named, only while that goes on. `None` if it is
-    /// over, or no such app is known.
-    pub fn release(&self, name: &[u8], asked: &Disable, pause: Option<u64>) -> Option<Changed> {
-        self.and_save(|| self.release_in_zone(name, asked, pause))
+    /// Resumes an app as `asked`. `None` if the pause that is named there is over, or no such app is
+    /// known.
+    pub fn release(&self, name: &[u8], asked: &Disable) -> Option<Changed> {
+        self.and_save(|| self.release_in_zone(name, asked))
     }
 
-    fn release_in_zone(&self, name: &[u8], asked: &Disable, pause: Option<u64>) -> Option<Changed> {
-        let changed = self.worker.release(name, asked.policy, asked.canary, pause)?;
+    fn release_in_zone(&self, name: &[u8], asked: &Disable) -> Option<Changed> {
+        let changed = self.worker.release(name, asked.policy, asked.canary, asked.pause)?;
         self.tell(name, &changed);
         Some(changed)
     }
@@ -145,6 +153,26 @@ impl Calling<'_> {
         action: impl FnOnce(&mut Gate) -> Change,
     ) -> Result<Changed, Answer> {
         self.and_save(|| self.change_in_zone(name, action))
+    }
+
+    fn change_in_pause(
+        &self,
+        name: &[u8],
+        pause: u64,
+        action: impl FnOnce(&mut Gate) -> Change,
+    ) -> Result<Changed, Answer> {
+        let changed = self.and_save(|| {
+            let changed = self.worker.change_in_pause(name, pause, action)?;
+            self.tell(name, &changed);
+            Some(changed)
+        });
+        changed.ok_or_else(|| self.is_over(name))
+    }
+
+    /// What is answered when the pause that a call is for has ended.
+    fn is_over(&self, name: &[u8]) -> Answer {
+        let line = "That pause is over, so nothing was done.";
+        Answer { status: 409, line: Some(line.to_owned()), ..self.status(name) }
     }
 
     fn change_in_zone(
@@ -202,6 +230,7 @@ fn unknown(name: &[u8]) -> Report {
     Report {
         app: name.to_vec(),
         state: State::Open,
+        pause: None,
         held: 0,
         in_flight: 0,
         upgraded: 0,
@@ -227,6 +256,7 @@ fn sample_of(worker: &Worker, name: &[u8], app: AppId, uncounted_processes: usiz
     let changed = gate.since != Moment::default();
     let report = Report {
         state: gate.state(),
+        pause: Some(gate.pauses).filter(|pause| gate.is_in_pause(*pause)),
         held: survey.held,
         in_flight: survey.in_flight,
         upgraded: survey.upgraded,

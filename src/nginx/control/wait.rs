@@ -158,8 +158,8 @@ impl Waiter {
         // SAFETY: the request lives while it waits.
         let conf = unsafe { LocConf::of(self.request)? };
         let calling = Calling { request: self.request, worker, conf };
-        let plain = Disable { policy: conf.policy(), canary: 0 };
-        Some(calling.release(&self.name, &plain, Some(pause)).is_some())
+        let plain = Disable { policy: conf.policy(), canary: 0, pause: Some(pause) };
+        Some(calling.release(&self.name, &plain).is_some())
     }
 
     fn conclude(&self, worker: &Worker, status: u16, line: String) -> Answer {

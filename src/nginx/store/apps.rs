@@ -26,7 +26,14 @@ pub enum Told {
 pub fn apply(gate: &mut Gate, saved: &SavedApp, now: Moment) -> Change {
     match saved.state {
         State::Maintenance => gate.maintenance(now, saved.retry_after),
-        _ => gate.enable(now, deadline_of(saved), saved.policy),
+        _ => {
+            gate.number_above(clock::unix_ms(now));
+            let change = gate.enable(now, deadline_of(saved), saved.policy);
+            if saved.pause > 0 {
+                gate.pauses = saved.pause;
+            }
+            change
+        }
     }
 }
 
@@ -130,8 +137,10 @@ pub fn is_same(left: &[SavedApp], right: &[SavedApp], told: Told) -> bool {
 
 fn alike(left: &SavedApp, right: &SavedApp) -> bool {
     let times = (left.until_unix_ms.unwrap_or(0), right.until_unix_ms.unwrap_or(0));
-    let other = SavedApp { until_unix_ms: left.until_unix_ms, ..right.clone() };
-    *left == other && u128::from(times.0.abs_diff(times.1)) < SAME_TIME.as_millis()
+    let is_same_pause = left.pause == right.pause || left.pause == 0 || right.pause == 0;
+    let (until_unix_ms, pause) = (left.until_unix_ms, left.pause);
+    let other = SavedApp { until_unix_ms, pause, ..right.clone() };
+    *left == other && is_same_pause && u128::from(times.0.abs_diff(times.1)) < SAME_TIME.as_millis()
 }
 
 /// The apps that are not open, in the order of their names: other zones have them in other places.
@@ -152,6 +161,7 @@ fn saved_of(name: &[u8], gate: &Gate) -> SavedApp {
     let blank = SavedApp {
         name: name.to_vec(),
         state,
+        pause: 0,
         until_unix_ms: None,
         policy: Policy::default(),
         retry_after: 0,
@@ -160,7 +170,8 @@ fn saved_of(name: &[u8], gate: &Gate) -> SavedApp {
         return SavedApp { retry_after: gate.retry_after, ..blank };
     }
     let until_unix_ms = (!gate.deadline.is_never()).then(|| clock::unix_ms(gate.deadline));
-    SavedApp { until_unix_ms, policy: gate.policy, ..blank }
+    let pause = if gate.is_in_pause(gate.pauses) { gate.pauses } else { 0 };
+    SavedApp { until_unix_ms, pause, policy: gate.policy, ..blank }
 }
 
 /// Whether a saved app is one that is resumed: its release is over sooner or later, and a pause whose
