@@ -8,6 +8,7 @@
 //! what is read without the lock stands in the [`lane`]s.
 
 pub mod lane;
+pub mod outage;
 pub mod pace;
 pub mod policy;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub mod trial;
 use core::time::Duration;
 
 use lane::{NO_TICKET, Survey, Ticket};
+use outage::Outage;
 use pace::Pace;
 use policy::Policy;
 use time::Moment;
@@ -47,6 +49,8 @@ pub enum State {
     Releasing = 2,
     /// They are answered 503.
     Maintenance = 3,
+    /// They are held, as the backend was found to be down, until it is found to be back.
+    Down = 4,
 }
 
 impl State {
@@ -56,6 +60,7 @@ impl State {
             Self::Paused => "paused",
             Self::Releasing => "releasing",
             Self::Maintenance => "maintenance",
+            Self::Down => "down",
         }
     }
 
@@ -64,6 +69,7 @@ impl State {
             1 => Self::Paused,
             2 => Self::Releasing,
             3 => Self::Maintenance,
+            4 => Self::Down,
             _ => Self::Open,
         }
     }
@@ -82,6 +88,12 @@ pub enum Cause {
     CanaryFailed,
     /// Another nginx wrote it into the state file.
     StateFile,
+    /// A request could not be sent to the backend.
+    Refused,
+    /// The backend may be back: the first of those who are held is to show that.
+    Probed,
+    /// It has reached the backend.
+    Reached,
 }
 
 impl Cause {
@@ -94,6 +106,9 @@ impl Cause {
             Self::CanaryPassed => "a canary that came back",
             Self::CanaryFailed => "a canary that failed",
             Self::StateFile => "the state file",
+            Self::Refused => "a backend that is down",
+            Self::Probed => "a backend that may be back",
+            Self::Reached => "a backend that is back",
         }
     }
 }
@@ -149,6 +164,9 @@ pub struct Gate {
     /// When the release under way loses its limits.
     release_until: Moment,
     trial: Trial,
+    /// Whether that is the first of those who were held by themselves, and not a caller's.
+    trial_of_outage: bool,
+    pub outage: Outage,
     /// The last canary, as it was when its verdict fell.
     pub last_trial: Trial,
     /// Counts the pauses and the canaries, so that a caller who waits for one can tell it from
@@ -178,6 +196,8 @@ impl Default for Gate {
             pace: Pace::default(),
             release_until: Moment::NEVER,
             trial: Trial::default(),
+            trial_of_outage: false,
+            outage: Outage::default(),
             last_trial: Trial::default(),
             pauses: 0,
             trials: 0,
@@ -222,6 +242,9 @@ impl Gate {
             return self.unchanged();
         }
         self.policy = policy;
+        if self.state == State::Down && trial == 0 {
+            return self.try_first(now, survey, Cause::Call);
+        }
         self.release(now, trial, survey, Cause::Call)
     }
 
@@ -247,11 +270,11 @@ impl Gate {
                 self.totals.rejected += 1;
                 Arrival::Maintenance
             }
-            State::Paused | State::Releasing if max_held > 0 && held >= max_held => {
+            State::Paused | State::Releasing | State::Down if max_held > 0 && held >= max_held => {
                 self.totals.rejected += 1;
                 Arrival::Full
             }
-            State::Paused | State::Releasing => {
+            State::Paused | State::Releasing | State::Down => {
                 let ticket = self.next_ticket;
                 self.next_ticket += 1;
                 self.totals.held += 1;
@@ -269,7 +292,7 @@ impl Gate {
                 self.totals.rejected += 1;
                 Arrival::Maintenance
             }
-            State::Paused | State::Releasing => Arrival::Hold(ticket),
+            State::Paused | State::Releasing | State::Down => Arrival::Hold(ticket),
         }
     }
 
@@ -296,7 +319,7 @@ impl Gate {
                 0 => Turn::Wait(self.next_allowance(now, survey)),
                 limit => go(limit),
             },
-            State::Paused | State::Releasing => Turn::Wait(Moment::NEVER),
+            State::Paused | State::Releasing | State::Down => Turn::Wait(Moment::NEVER),
         }
     }
 
@@ -354,6 +377,9 @@ impl Gate {
             State::Paused if self.deadline <= now => {
                 Some(self.release(now, 0, survey, Cause::Deadline))
             }
+            State::Down if self.outage.is_neglected(now) => {
+                Some(self.try_first(now, survey, Cause::Probed))
+            }
             State::Releasing if self.trial.is_on() => self.settle_trial(now, survey),
             State::Releasing if is_empty(survey) || self.is_as_good_as_over(now, survey) => {
                 Some(self.change(State::Open, now, Cause::Released))
@@ -372,6 +398,7 @@ impl Gate {
         match self.state {
             State::Paused => self.deadline,
             State::Releasing => self.release_until,
+            State::Down => self.outage.neglected_at(),
             State::Open | State::Maintenance => Moment::NEVER,
         }
     }
@@ -385,6 +412,7 @@ impl Gate {
         self.deadline = Moment::NEVER;
         self.begin_release(now);
         self.trial = Trial::of(trial);
+        self.trial_of_outage = false;
         self.trials += u64::from(trial > 0);
         let nothing_to_do = trial == 0 && is_empty(survey);
         self.change(if nothing_to_do { State::Open } else { State::Releasing }, now, cause)
@@ -410,13 +438,18 @@ impl Gate {
         self.last_trial = self.trial;
         self.judged = self.trials;
         self.trial = Trial::default();
+        if self.trial_of_outage && verdict == Verdict::Bad {
+            self.outage.goes_on(now);
+            return Some(self.change(State::Down, now, Cause::Refused));
+        }
         if verdict == Verdict::Bad {
             self.pauses += 1;
             return Some(self.change(State::Paused, now, Cause::CanaryFailed));
         }
         self.begin_release(now);
         let to = if is_empty(survey) { State::Open } else { State::Releasing };
-        Some(self.change(to, now, Cause::CanaryPassed))
+        let cause = if self.trial_of_outage { Cause::Reached } else { Cause::CanaryPassed };
+        Some(self.change(to, now, cause))
     }
 
     fn allowance(&self, now: Moment, survey: &Survey) -> u32 {

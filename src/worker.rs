@@ -7,6 +7,7 @@ mod calls;
 mod ending;
 mod host;
 mod list;
+mod outage;
 mod passage;
 mod queue;
 mod release;
@@ -22,6 +23,7 @@ use crate::shm::{AppId, Entry, WATCH_INTERVAL, Watch, Zone};
 pub use admission::{Decision, Place};
 pub use calls::Changed;
 pub use host::{Fact, Host, Step, Task, Told, When};
+pub use outage::Patience;
 pub use passage::{Ending, Passage, Stage};
 use queue::Queue;
 pub use release::Going;
@@ -167,10 +169,10 @@ impl<H: Host> Worker<H> {
         self.leaving.set(leaving);
     }
 
-    /// Whether an app is paused and stays so: what is held is held, whatever the other workers do.
+    /// Whether an app is paused or down, and stays so: what is held is held, whatever the other workers do.
     fn rests(&self, app: AppId, now: Moment) -> bool {
-        let paused = self.zone.state(app) == State::Paused && !self.leaving.get();
-        paused && self.due_of(app) > now
+        let closed = matches!(self.zone.state(app), State::Paused | State::Down);
+        closed && !self.leaving.get() && self.due_of(app) > now
     }
 
     fn look_at_all(&self, now: Moment) {
@@ -187,7 +189,11 @@ impl<H: Host> Worker<H> {
     }
 
     fn due_of(&self, app: AppId) -> Moment {
-        self.zone.lock().gate(app).map_or(Moment::NEVER, Gate::due)
+        let probes = self.host.can_probe(app);
+        self.zone.lock().gate(app).map_or(Moment::NEVER, |gate| match probes {
+            true => gate.due().min(gate.probe_due()),
+            false => gate.due(),
+        })
     }
 
     pub fn survey(&self, app: AppId) -> Survey {

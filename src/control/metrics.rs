@@ -27,7 +27,8 @@ impl Sample {
     }
 }
 
-const STATES: [State; 4] = [State::Open, State::Paused, State::Releasing, State::Maintenance];
+const STATES: [State; 5] =
+    [State::Open, State::Paused, State::Releasing, State::Maintenance, State::Down];
 
 /// About what an app takes.
 const BYTES_PER_APP: usize = 3000;

@@ -32,6 +32,7 @@ impl Report {
         match self.state {
             State::Open => Done::Disabled.line(),
             State::Paused => Done::Enabled.line(),
+            State::Down => "Backend down.",
             State::Releasing => "Pause disabled, releasing.",
             State::Maintenance => Done::Maintenance.line(),
         }

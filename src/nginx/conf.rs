@@ -9,7 +9,9 @@ use core::ptr;
 use core::time::Duration;
 use std::path::PathBuf;
 
-use nginx_sys::{ngx_array_t, ngx_conf_t, ngx_http_request_t, ngx_shm_zone_t};
+use nginx_sys::{
+    ngx_array_t, ngx_conf_t, ngx_http_request_t, ngx_http_upstream_init_peer_pt, ngx_shm_zone_t,
+};
 use ngx::core::Pool;
 use ngx::http::HttpModuleConfExt;
 
@@ -32,6 +34,10 @@ pub struct MainConf {
     /// Where the state is kept.
     pub state_file: Option<PathBuf>,
     pub coverage: Coverage,
+    /// Whether there is a place that holds requests by itself.
+    pub needs_backends: bool,
+    /// The groups of servers, by where nginx keeps them, with what it calls to begin with one.
+    pub groups: Vec<(usize, ngx_http_upstream_init_peer_pt)>,
 }
 
 /// When the gate reads the body of a request that it holds.
@@ -93,6 +99,11 @@ pub struct LocConf {
     pub rate: Option<(u32, u32)>,
     pub concurrency: Option<u32>,
     pub release_timeout: Option<Duration>,
+    /// Whether requests are held that cannot be sent to their backend, for how long, and how often it is
+    /// probed then.
+    pub auto: Option<bool>,
+    pub auto_max_time: Option<Duration>,
+    pub auto_interval: Option<Duration>,
     /// Not inherited: a location is a control location or it is not.
     pub control: Option<Control>,
 }
@@ -154,6 +165,14 @@ impl LocConf {
         self.interval.unwrap_or(Duration::from_millis(250))
     }
 
+    pub fn auto_max_time(&self) -> Duration {
+        self.auto_max_time.unwrap_or(Duration::from_secs(30))
+    }
+
+    pub fn auto_interval(&self) -> Duration {
+        self.auto_interval.unwrap_or(Duration::from_millis(250))
+    }
+
     /// The release policy of a control location.
     pub fn policy(&self) -> Policy {
         let default = Policy::default();
@@ -185,6 +204,9 @@ impl LocConf {
         or(&mut self.retry_after, &outer.retry_after);
         or(&mut self.read_body, &outer.read_body);
         or(&mut self.interval, &outer.interval);
+        or(&mut self.auto, &outer.auto);
+        or(&mut self.auto_max_time, &outer.auto_max_time);
+        or(&mut self.auto_interval, &outer.auto_interval);
         or(&mut self.rate, &outer.rate);
         or(&mut self.concurrency, &outer.concurrency);
         or(&mut self.release_timeout, &outer.release_timeout);
@@ -203,6 +225,8 @@ impl MainConf {
             names: vec![b"default".to_vec()],
             state_file: None,
             coverage: Coverage::new(),
+            needs_backends: false,
+            groups: Vec::new(),
         }
     }
 

@@ -1,13 +1,15 @@
 //! The world of a worker that is nginx: its events, its clock, its connections, its log.
 
 use core::cell::{Cell, OnceCell, UnsafeCell};
+use core::ffi::c_void;
 use core::time::Duration;
 use std::path::PathBuf;
 
 use nginx_sys::{
     NGX_LOG_NOTICE, NGX_LOG_WARN, ngx_add_timer, ngx_connection_t, ngx_cycle, ngx_del_timer,
     ngx_delete_posted_event, ngx_event_handler_pt, ngx_event_t, ngx_http_request_t,
-    ngx_pool_cleanup_t, ngx_post_event, ngx_posted_events, ngx_posted_next_events,
+    ngx_output_chain_filter_pt, ngx_pool_cleanup_t, ngx_post_event, ngx_posted_events,
+    ngx_posted_next_events,
 };
 
 use crate::control::args::shown;
@@ -19,8 +21,11 @@ use crate::nginx::ffi::local::Local;
 use crate::nginx::ffi::processes::{exists, is_exiting, started};
 use crate::nginx::ffi::{bells, clock, connections, successor};
 use crate::nginx::zone::ZoneLock;
-use crate::shm::Liveness;
+use crate::shm::{AppId, Liveness};
 use crate::worker::{self, Host, LEASE, Step, Task, Told, When};
+
+mod probe;
+use probe::Probes;
 
 pub type Worker = worker::Worker<Nginx>;
 pub type Passage = worker::Passage<Nginx>;
@@ -30,15 +35,21 @@ const SAVE_AFTER: Duration = Duration::from_millis(100);
 
 static HERE: Local<OnceCell<Worker>> = Local::new(OnceCell::new());
 
-/// Whether this worker has ever let a canary go: few have, and only then answers are looked at.
-static CANARIES: Local<Cell<bool>> = Local::new(Cell::new(false));
+/// Whether this worker has ever let a canary go or taken a request back: few have, and only then answers
+/// are looked at.
+static LOOKS_AT_ANSWERS: Local<Cell<bool>> = Local::new(Cell::new(false));
 
 #[inline(always)]
-pub fn expects_canaries() -> bool {
-    CANARIES.get().get()
+pub fn looks_at_answers() -> bool {
+    LOOKS_AT_ANSWERS.get().get()
+}
+
+pub fn look_at_answers() {
+    LOOKS_AT_ANSWERS.get().set(true);
 }
 
 pub struct Nginx {
+    pub probes: Probes,
     timer: UnsafeCell<ngx_event_t>,
     /// Where the state is kept.
     pub state_file: Option<PathBuf>,
@@ -60,8 +71,32 @@ pub struct Request {
     pub body: Cell<Progress>,
     /// What its batch wants of it at the moment.
     pub step: Cell<Option<Step>>,
+    /// What is remembered of it at its backend: of few, so it stands elsewhere.
+    pub at_backend: Cell<Option<&'static AtBackend>>,
+}
+
+/// What is remembered of a request at its backend.
+pub struct AtBackend {
+    pub request: *mut ngx_http_request_t,
+    /// When it got there first.
+    pub arrived: Moment,
     /// What its upstream is to call at its end, if a canary's verdict waits for that.
     pub answered: Cell<Option<Finalize>>,
+    /// What its upstream is to call at its end, and to send with, if it may be taken back.
+    pub finalize: Cell<Option<Finalize>>,
+    pub output: Cell<(ngx_output_chain_filter_pt, *mut c_void)>,
+    /// It is taken back: until when it is held, and what of it will be restored.
+    pub taken: Cell<Option<Taken>>,
+    /// It is held in the phase in which it was taken back; whether its answer has no body.
+    pub parked: Cell<Option<bool>>,
+}
+
+/// What nginx changes of a request that it is about to answer with an error.
+#[derive(Clone, Copy)]
+pub struct Taken {
+    pub until: Moment,
+    pub err_status: usize,
+    pub error_page: u32,
 }
 
 /// What nginx calls when it is through with a backend.
@@ -91,6 +126,7 @@ impl Nginx {
             // SAFETY: nginx's events may be zeroed.
             timer: UnsafeCell::new(unsafe { core::mem::zeroed() }),
             state_file,
+            probes: Probes::default(),
             retry: Cell::new(Moment::NEVER),
             save: Cell::new(Moment::NEVER),
             warned: Cell::new(Moment::default()),
@@ -214,6 +250,14 @@ impl Host for Nginx {
         connections::free_for_release()
     }
 
+    fn can_probe(&self, app: AppId) -> bool {
+        self.probes.know(app)
+    }
+
+    fn probe(&self, app: AppId, outage: u64) {
+        self.probes.begin(app, outage);
+    }
+
     fn tell(&self, told: Told<'_>) {
         match told {
             Told::Changed { name, change, held, now } => {
@@ -244,7 +288,7 @@ impl Host for Nginx {
                      worker_rlimit_nofile)"
                 )
             }),
-            Told::CanaryGoes => CANARIES.get().set(true),
+            Told::CanaryGoes => look_at_answers(),
         }
     }
 }

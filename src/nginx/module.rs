@@ -7,7 +7,7 @@ use crate::nginx::conf::{MainConf, coverage};
 use crate::nginx::ffi::bells;
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::identity::module;
-use crate::nginx::request::{entrance, filter, variables};
+use crate::nginx::request::{backend, entrance, filter, variables};
 use crate::nginx::setup::directives::COMMANDS;
 use crate::nginx::setup::{merge, zone};
 use crate::nginx::{conf, process};
@@ -126,6 +126,9 @@ unsafe fn set_up(cf: *mut ngx_conf_t, main: &mut MainConf) -> Option<()> {
         }
         if main.zone.is_null() {
             return keep_pause(cf);
+        }
+        if main.needs_backends {
+            backend::install(cf, main)?;
         }
         if main.needs_precontent {
             let phase = ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE;

@@ -264,7 +264,7 @@ impl<H: Host> Worker<H> {
     }
 
     /// Whether one more request cannot be held, for want of connections.
-    fn is_short_of_connections(&self, now: Moment) -> bool {
+    pub(super) fn is_short_of_connections(&self, now: Moment) -> bool {
         let short = self.host.is_short_of_connections();
         if short {
             self.host.tell(Told::NoConnections { holding: self.holding.get(), now });
@@ -272,7 +272,7 @@ impl<H: Host> Worker<H> {
         short
     }
 
-    fn began_to_hold(&self, app: AppId, interval: Duration, now: Moment) {
+    pub(super) fn began_to_hold(&self, app: AppId, interval: Duration, now: Moment) {
         self.arrived.set(self.arrived.get().saturating_add(1));
         let before = self.holding.replace(self.holding.get() + 1);
         if before == 0 {
@@ -281,7 +281,8 @@ impl<H: Host> Worker<H> {
             self.interval.set(self.interval.get().min(interval));
         }
         self.arm(now);
-        if self.zone.state(app) != State::Paused || self.leaving.get() {
+        let rests = matches!(self.zone.state(app), State::Paused | State::Down);
+        if !rests || self.leaving.get() {
             self.look_soon();
         }
     }

@@ -150,7 +150,7 @@ impl<H: Host> Worker<H> {
         }
     }
 
-    fn stop_counting(&self, passage: &Passage<H>, flight: Flight, outcome: Outcome) {
+    pub(super) fn stop_counting(&self, passage: &Passage<H>, flight: Flight, outcome: Outcome) {
         self.host.note(Fact::Left(passage));
         let Some(entry) = passage.entry.get() else {
             // Callers who wait for it look again within their worker's interval: no need to tell them.

@@ -65,6 +65,14 @@ pub trait Host: Sized + 'static {
     /// How many requests there are connections for that are let go.
     fn free_connections(&self) -> usize;
 
+    /// Whether this worker knows where the backend of an app is, that is down.
+    fn can_probe(&self, _: AppId) -> bool {
+        false
+    }
+
+    /// Looks whether the backend is back; [`super::Worker::probe_ended`] is called then.
+    fn probe(&self, _: AppId, _outage: u64) {}
+
     /// Something happened that a person may want to know.
     fn tell(&self, told: Told<'_>);
 
@@ -146,6 +154,8 @@ pub enum Fact<'t, H: Host> {
     Left(&'t Passage<H>),
     /// A worker that holds requests has shown that it runs, and will again within this time.
     Beats { at: Moment, interval: Duration },
+    /// A request that went through could not be sent to the backend, and is held again, or at last.
+    TakenBack(&'t Passage<H>),
     /// It is no more one of a canary.
     CanaryOver { passage: &'t Passage<H>, canary: u64, outcome: Outcome },
 }

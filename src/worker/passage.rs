@@ -237,6 +237,17 @@ impl<H: Host> Passage<H> {
         entry.lane.add(Count::Held);
     }
 
+    /// It went through, and is held for want of a backend; how it came is not over with that.
+    pub(super) fn hold_again(&self, entry: Entry, ticket: Ticket, now: Moment) {
+        if !self.was_held() {
+            self.ticket.set(ticket);
+            self.since.set(now);
+        }
+        self.until.set(Moment::NEVER);
+        self.stage.set(Stage::Held);
+        entry.lane.add(Count::Held);
+    }
+
     /// It is let go, in flight from now on; `canary` is the one that it belongs to, 0 for none.
     pub(super) fn let_go(&self, canary: u64, now: Moment) {
         let flight = if canary > 0 { Flight::Canary(canary) } else { Flight::Released };

@@ -57,6 +57,7 @@ impl<H: Host> Worker<H> {
             }
             self.arm(now);
         }
+        self.probe_if_due(app);
     }
 
     /// Serves an app, and tells the worker whose turn it is, if it is another's.

@@ -246,6 +246,23 @@ fn place<'n>(conf: &LocConf, name: &'n [u8]) -> Place<'n> {
     Place { name, number, max_held: conf.max_held.unwrap_or(0), interval: conf.interval() }
 }
 
+/// A request that was taken back has been held for as long as it may be: it goes on whatever comes of it.
+///
+/// # Safety
+///
+/// The passage is that of a living request that was taken back.
+pub unsafe fn go_on(worker: &Worker, passage: &Passage) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let request = passage.request();
+        let name = app_name(request).unwrap_or_default();
+        if let Some(conf) = LocConf::of(request) {
+            worker.let_through(passage, &place(conf, &name), Ending::TimedOut);
+        }
+        hold::run_phases(passage);
+    }
+}
+
 /// Does what was decided; returns what the phase shall return.
 ///
 /// # Safety

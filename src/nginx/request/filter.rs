@@ -2,12 +2,12 @@
 
 use core::cell::Cell;
 
-use super::outcome;
+use super::{outcome, take_back};
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::local::Local;
-use crate::nginx::host::{Passage, Worker, expects_canaries};
+use crate::nginx::host::{Passage, Worker, looks_at_answers};
 use nginx_sys::{
-    NGX_HTTP_SWITCHING_PROTOCOLS, NGX_OK, ngx_conf_t, ngx_http_output_header_filter_pt,
+    NGX_DONE, NGX_HTTP_SWITCHING_PROTOCOLS, NGX_OK, ngx_conf_t, ngx_http_output_header_filter_pt,
     ngx_http_request_t, ngx_http_top_header_filter, ngx_int_t,
 };
 
@@ -26,7 +26,7 @@ pub unsafe extern "C" fn install(_: *mut ngx_conf_t) -> ngx_int_t {
 unsafe extern "C" fn filter(request: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx passes a living request, and the next filter expects what this one was given.
     unsafe {
-        if is_upgrade(request) || expects_canaries() {
+        if is_upgrade(request) || looks_at_answers() {
             return filter_slowly(request);
         }
         pass_on(request)
@@ -38,6 +38,9 @@ unsafe extern "C" fn filter(request: *mut ngx_http_request_t) -> ngx_int_t {
 unsafe extern "C" fn filter_slowly(request: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: as above.
     unsafe {
+        if take_back::park(request) {
+            return NGX_DONE as ngx_int_t;
+        }
         if is_upgrade(request) {
             upgrade(request);
         } else {

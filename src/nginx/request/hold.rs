@@ -13,9 +13,10 @@ use nginx_sys::{
     ngx_post_event, ngx_posted_events,
 };
 
-use super::body;
 use super::body::Asked;
-use crate::gate::time::micros;
+use super::entrance;
+use super::{body, take_back};
+use crate::gate::time::{Moment, micros};
 use crate::nginx::conf::{LocConf, ReadBody, TimeoutAction};
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::client::{has_stopped_listening, is_gone};
@@ -34,7 +35,11 @@ pub unsafe fn suspend(passage: &Passage, conf: &LocConf) -> ngx_int_t {
     let request = passage.request();
     passage.debug("held");
     // Who comes back has been held for some of that time.
-    let longest = conf.max_time().saturating_sub(passage.waited(clock::now()).unwrap_or_default());
+    let left = || conf.max_time().saturating_sub(passage.waited(clock::now()).unwrap_or_default());
+    let down_until = Worker::here()
+        .filter(|_| conf.auto == Some(true))
+        .and_then(|worker| worker.held_until(passage, conf.auto_max_time()));
+    let longest = down_until.map_or_else(left, |until| until.since(clock::now()));
     // SAFETY: the caller's promise; a request has a connection with its events.
     unsafe {
         add_timer((*(*request).connection).write, longest);
@@ -55,6 +60,21 @@ pub unsafe fn suspend(passage: &Passage, conf: &LocConf) -> ngx_int_t {
         }
     }
     NGX_AGAIN as ngx_int_t
+}
+
+/// Suspends a request that was taken back, and stands in its app's queue, at most until then.
+///
+/// # Safety
+///
+/// The passage is that of a living request.
+pub unsafe fn suspend_until(passage: &Passage, until: Moment) {
+    let request = passage.request();
+    passage.debug("held");
+    // SAFETY: the caller's promise; who cannot be watched is let go when its time is up.
+    unsafe {
+        add_timer((*(*request).connection).write, until.since(clock::now()));
+        watch(request);
+    }
 }
 
 /// # Safety
@@ -152,16 +172,31 @@ unsafe fn wait_on(passage: &Passage, write: *mut ngx_event_t) {
 /// The passage is that of a living request that is held.
 unsafe fn time_out(passage: &Passage) {
     let Some(worker) = Worker::here() else { return };
-    passage.debug("held for as long as it may be");
-    worker.time_out(passage);
     // SAFETY: the caller's promise.
     unsafe {
-        match LocConf::of(passage.request()).map(LocConf::timeout_action) {
+        let conf = LocConf::of(passage.request());
+        if let Some(more) = conf.and_then(|conf| time_left(worker, passage, conf)) {
+            return add_timer((*(*passage.request()).connection).write, more);
+        }
+        passage.debug("held for as long as it may be");
+        let of_outage = take_back::is_parked(passage) || worker.is_down(passage);
+        worker.time_out(passage);
+        match conf.map(LocConf::timeout_action).filter(|_| !of_outage) {
             Some(TimeoutAction::Status(status)) => refuse(passage, status),
             _ if worker.host.is_being_read(passage) => passage.read_first(),
+            _ if take_back::is_parked(passage) => entrance::go_on(worker, passage),
             _ => run_phases(passage),
         }
     }
+}
+
+/// What is left of the time of a request that waited for its backend, when an operator has paused its app
+/// meanwhile.
+fn time_left(worker: &Worker, passage: &Passage, conf: &LocConf) -> Option<Duration> {
+    let waited = passage.waited(clock::now()).unwrap_or_default();
+    let left = conf.max_time().saturating_sub(waited);
+    let paused = conf.auto == Some(true) && worker.is_paused(passage);
+    (paused && left > Duration::ZERO).then_some(left)
 }
 
 /// # Safety
@@ -174,6 +209,7 @@ unsafe fn refuse(passage: &Passage, status: u16) {
     // SAFETY: the caller's promise.
     unsafe {
         body::drop_unfinished(passage);
+        take_back::unpark(passage);
         if let Some(conf) = LocConf::of(request).filter(|_| status == 503) {
             add_retry_after(passage, conf);
         }
@@ -268,10 +304,11 @@ pub unsafe fn body_has_come(passage: &Passage) {
 /// # Safety
 ///
 /// The passage is that of a living request that was suspended by the gate.
-unsafe fn run_phases(passage: &Passage) {
+pub unsafe fn run_phases(passage: &Passage) {
     let request = passage.request();
     // SAFETY: the caller's promise.
     unsafe {
+        take_back::unpark(passage);
         stop_timer(request);
         (*request).read_event_handler = Some(ngx_http_block_reading);
         (*request).write_event_handler = Some(ngx_http_core_run_phases);

@@ -2,6 +2,7 @@
 
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_void;
+use core::ptr;
 
 use nginx_sys::{ngx_http_request_t, ngx_palloc, ngx_pool_cleanup_t};
 
@@ -9,8 +10,9 @@ use super::outcome;
 use crate::gate::lane::Count;
 use crate::gate::trial::Outcome;
 use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::clock;
 use crate::nginx::ffi::identity::{context, remembered};
-use crate::nginx::host::{Passage, Progress, Request, Worker};
+use crate::nginx::host::{AtBackend, Passage, Progress, Request, Worker};
 use crate::shm::Entry;
 
 /// A passage lives in its request's pool, and ends with it: the pool's cleanup takes the request out
@@ -40,7 +42,7 @@ impl Passage {
                 request,
                 body: Cell::new(Progress::Unread),
                 step: Cell::new(None),
-                answered: Cell::new(None),
+                at_backend: Cell::new(None),
             }));
             (*pool).cleanup = (*passage).own.cleanup.get();
             context(request).write(passage.cast());
@@ -95,6 +97,31 @@ impl Passage {
     #[inline]
     pub fn request(&self) -> *mut ngx_http_request_t {
         self.own.request
+    }
+
+    /// What is remembered of it at its backend, from now on.
+    pub fn at_backend(&self) -> Option<&'static AtBackend> {
+        if self.own.at_backend.get().is_none() {
+            // SAFETY: as for the passage itself, which lives as long; a passage is a living request's.
+            unsafe {
+                let memory = ngx_palloc((*self.request()).pool, size_of::<AtBackend>());
+                let memory = memory.cast::<AtBackend>();
+                if memory.is_null() {
+                    return None;
+                }
+                memory.write(AtBackend {
+                    request: self.request(),
+                    arrived: clock::now(),
+                    answered: Cell::new(None),
+                    finalize: Cell::new(None),
+                    output: Cell::new((None, ptr::null_mut())),
+                    taken: Cell::new(None),
+                    parked: Cell::new(None),
+                });
+                self.own.at_backend.set(Some(&*memory));
+            }
+        }
+        self.own.at_backend.get()
     }
 
     /// A line in nginx's debug log, if it is written.

@@ -60,8 +60,9 @@ pub unsafe fn judge_by_answer(passage: &Passage) {
         let Some(upstream) = upstream.filter(|_| is_good) else {
             return worker.judge(passage, of(request));
         };
-        if passage.own.answered.get().is_none() && passage.canary().is_some() {
-            passage.own.answered.set(upstream.finalize_request);
+        let Some(at) = passage.at_backend() else { return };
+        if at.answered.get().is_none() && passage.canary().is_some() {
+            at.answered.set(upstream.finalize_request);
             upstream.finalize_request = Some(finalize);
             worker.canary_answers(passage);
         }
@@ -73,7 +74,7 @@ unsafe extern "C" fn finalize(request: *mut ngx_http_request_t, rc: ngx_int_t) {
     // SAFETY: nginx passes the living request whose upstream has this as its last call.
     unsafe {
         let Some(passage) = Passage::find((*request).main) else { return };
-        if let Some(finalize) = passage.own.answered.get() {
+        if let Some(finalize) = passage.own.at_backend.get().and_then(|at| at.answered.get()) {
             finalize(request, rc);
         }
         guarded((), || {
@@ -157,7 +158,7 @@ unsafe fn failure_of_backend(request: &ngx_http_request_t) -> Option<u32> {
 /// # Safety
 ///
 /// As [`of`].
-unsafe fn states(request: &ngx_http_request_t) -> &[ngx_http_upstream_state_t] {
+pub unsafe fn states(request: &ngx_http_request_t) -> &[ngx_http_upstream_state_t] {
     // SAFETY: the caller's promise: they are what nginx's upstream module has put there, in the
     // request's pool.
     unsafe { request.upstream_states.as_ref().map_or(&[], |states| states.as_slice()) }

@@ -108,7 +108,7 @@ const fn command(
     }
 }
 
-const COUNT: usize = 17;
+const COUNT: usize = 20;
 
 /// nginx takes commands that it could write to, though it does not.
 #[repr(transparent)]
@@ -192,6 +192,19 @@ pub static COMMANDS: Commands = Commands([
         PLACES,
         NGX_CONF_TAKE1,
         location::set_release_timeout,
+    ),
+    command(ngx_string!("intermission_auto"), PLACES, NGX_CONF_FLAG, location::set_auto),
+    command(
+        ngx_string!("intermission_auto_max_time"),
+        PLACES,
+        NGX_CONF_TAKE1,
+        location::set_auto_max_time,
+    ),
+    command(
+        ngx_string!("intermission_auto_interval"),
+        PLACES,
+        NGX_CONF_TAKE1,
+        location::set_auto_interval,
     ),
     command(
         ngx_string!("intermission_control"),

@@ -58,6 +58,7 @@ pub unsafe extern "C" fn merge_loc(
         if let Some(main) = unsafe { MainConf::of(cf) } {
             main.needs_precontent |= inner.standing == Standing::Precontent;
             if inner.standing != Standing::Nowhere {
+                main.needs_backends |= inner.auto == Some(true);
                 let app = main.name_of(inner.app.unwrap_or(AppName::Fixed(0))).to_vec();
                 // SAFETY: as above.
                 main.coverage.push(unsafe { coverage::place(cf, &app) });

@@ -138,7 +138,9 @@ fn alike(left: &SavedApp, right: &SavedApp) -> bool {
 pub fn snapshot(worker: &Worker) -> Vec<SavedApp> {
     let locked = worker.zone.lock();
     let closed = locked.apps().filter(|app| worker.zone.state(*app) != State::Open);
-    let saved = closed.filter_map(|app| Some(saved_of(locked.name(app), locked.gate(app)?)));
+    let gates = closed.filter_map(|app| Some((locked.name(app), locked.gate(app)?)));
+    let called = gates.filter(|(_, gate)| !gate.is_in_outage());
+    let saved = called.map(|(name, gate)| saved_of(name, gate));
     let mut saved: Vec<_> = saved.collect();
     saved.sort_unstable_by(|left, right| left.name.cmp(&right.name));
     saved

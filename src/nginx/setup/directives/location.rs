@@ -114,6 +114,27 @@ setter!(set_interval, "intermission_interval", |directive, conf| {
     Directive::once(&mut conf.interval, time)
 });
 
+setter!(set_auto, "intermission_auto", |directive, conf| {
+    let auto = match directive.value() {
+        b"on" => true,
+        b"off" => false,
+        _ => return Err("expected \"on\" or \"off\"".to_owned()),
+    };
+    Directive::once(&mut conf.auto, auto)
+});
+
+setter!(set_auto_max_time, "intermission_auto_max_time", |directive, conf| {
+    let expected = "a time above 0 and at most 1d, such as 30s";
+    let time = directive.time(Duration::from_millis(1), expected)?;
+    Directive::once(&mut conf.auto_max_time, time)
+});
+
+setter!(set_auto_interval, "intermission_auto_interval", |directive, conf| {
+    let expected = "a time from 10ms to 1d, such as 250ms";
+    let time = directive.time(Duration::from_millis(10), expected)?;
+    Directive::once(&mut conf.auto_interval, time)
+});
+
 setter!(set_release_rate, "intermission_release_rate", |directive, conf| {
     let rate = values::rate(directive.value());
     let rate = rate.ok_or_else(|| "expected a rate from 1r/s to 1000000r/s".to_owned())?;

@@ -39,6 +39,8 @@ sub new {
 # Lets the clients under way get their answers.
 sub finish {
     my ($self) = @_;
+    # To close it is not enough: what was started since, as another origin, has it as well.
+    syswrite $self->{switch}, '.';
     close delete $self->{switch};
     my %status = map {split} readline $self->{results};
     waitpid $self->{pid}, 0;

@@ -1,0 +1,160 @@
+//! Taking a request back that could not be sent to its backend: it is held where it is, behind its phases,
+//! and the backend is asked anew when its turn comes.
+
+use nginx_sys::{ngx_http_request_t, ngx_http_upstream_state_t, ngx_int_t, ngx_str_t};
+
+use super::{hold, outcome};
+use crate::nginx::conf::LocConf;
+use crate::nginx::ffi::headers;
+use crate::nginx::host::{AtBackend, Passage, Taken, Worker, look_at_answers};
+use crate::worker::Patience;
+
+/// nginx is about to answer with this status, as its upstream module found no server. If nothing of the
+/// request was sent, it takes its place in the queue, and nginx goes as far as [`park`].
+///
+/// # Safety
+///
+/// The request is a living main request, with what is known of it at its backend.
+pub unsafe fn consider(request: &mut ngx_http_request_t, at: &AtBackend, rc: ngx_int_t) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (Some(passage), Some(conf)) = (Passage::find(request), LocConf::of(request)) else {
+            return;
+        };
+        let Some(worker) = Worker::here().filter(|_| is_unsent(request)) else { return };
+        let patience = Patience {
+            longest: conf.auto_max_time(),
+            probes: conf.auto_interval(),
+            looks: conf.interval(),
+            policy: conf.policy(),
+            max_held: conf.max_held.unwrap_or(0),
+        };
+        let status = u32::try_from(rc).unwrap_or_default();
+        let Some(until) = worker.take_back(passage, at.arrived, &patience, status) else { return };
+        passage.debug("taken back");
+        look_at_answers();
+        let error_page = request.error_page();
+        at.taken.set(Some(Taken { until, err_status: request.err_status, error_page }));
+        // No page of the error is asked for.
+        request.set_error_page(1);
+        if let Some(upstream) = request.upstream.as_mut() {
+            upstream.set_cacheable(0);
+        }
+        if let Some(entry) = passage.entry() {
+            let names = outcome::states(request).iter().filter_map(|state| state.peer.as_ref());
+            let names = names.map(|name| headers::bytes(name));
+            worker.host.probes.learn(entry.app(), worker.outage(entry.app()), names);
+            worker.knows_backend(entry.app());
+        }
+    }
+}
+
+/// Whether nothing of a request can have been sent to any server, so that it may be sent again, and no
+/// other server is left for it.
+///
+/// # Safety
+///
+/// The request is a living one that has an upstream.
+unsafe fn is_unsent(request: &ngx_http_request_t) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (Some(client), Some(upstream)) =
+            (request.connection.as_ref(), request.upstream.as_ref())
+        else {
+            return false;
+        };
+        let states = outcome::states(request);
+        let silent =
+            |state: &ngx_http_upstream_state_t| state.bytes_sent == 0 && state.bytes_received == 0;
+        let tried = states.last().is_some_and(|state| !state.peer.is_null());
+        let no_other = upstream.peer.tries == 0 || !tried;
+        // A connection that is there has sent nothing, unless in TLS, which nginx does not count.
+        let connection = upstream.peer.connection.as_ref();
+        let clean = connection.is_none_or(|connection| {
+            connection.sent == 0 && connection.ssl.is_null() && upstream.request_sent() == 0
+        });
+        client.error() == 0
+            && upstream.header_sent() == 0
+            && request.request_body_no_buffering() == 0
+            && states.iter().all(silent)
+            && no_other
+            && clean
+            && !states.iter().any(|state| is_forbidden(state.peer.as_ref()))
+    }
+}
+
+/// Whether a server is a socket that nginx may not connect to: that does not pass by itself.
+///
+/// # Safety
+///
+/// The name is one of nginx's own.
+unsafe fn is_forbidden(name: Option<&ngx_str_t>) -> bool {
+    // SAFETY: the caller's promise.
+    let name = name.map_or(&[][..], |name| unsafe { headers::bytes(name) });
+    let Some(path) = name.strip_prefix(b"unix:") else { return false };
+    let Ok(path) = std::ffi::CString::new(path) else { return false };
+    // SAFETY: a path that ends with a null.
+    let refused = unsafe { libc::access(path.as_ptr(), libc::W_OK) } != 0;
+    refused && std::io::Error::last_os_error().kind() == std::io::ErrorKind::PermissionDenied
+}
+
+/// nginx sends the header of an answer. If that is one of a request that was taken back, it is none: the
+/// request is suspended, as if nobody had asked the backend.
+///
+/// # Safety
+///
+/// `request` is a living request.
+pub unsafe fn park(request: *mut ngx_http_request_t) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let Some(passage) = Passage::known(request) else { return false };
+        let Some(at) = passage.own.at_backend.get() else { return false };
+        let Some(taken) = at.taken.take() else { return false };
+        let request = &mut *request;
+        request.err_status = taken.err_status;
+        request.set_error_page(taken.error_page);
+        forget_answer(request);
+        at.parked.set(Some(request.header_only() != 0));
+        // nginx sends no body, and leaves the request to whoever has counted it.
+        request.set_header_only(1);
+        (*request.main).set_count((*request.main).count() + 1);
+        hold::suspend_until(passage, taken.until);
+        true
+    }
+}
+
+fn forget_answer(request: &mut ngx_http_request_t) {
+    let answer = &mut request.headers_out;
+    let nothing = ngx_str_t::default();
+    answer.status = 0;
+    answer.status_line = nothing;
+    answer.content_type = nothing;
+    answer.content_type_len = 0;
+    answer.content_type_lowcase = core::ptr::null_mut();
+    answer.content_length_n = -1;
+}
+
+/// A request that is parked is about to go on: the backend is asked anew. Whether it was parked.
+///
+/// # Safety
+///
+/// The passage is that of a living request.
+pub unsafe fn unpark(passage: &Passage) -> bool {
+    let parked = passage.own.at_backend.get().and_then(|at| at.parked.take());
+    let Some(header_only) = parked else { return false };
+    // SAFETY: the caller's promise.
+    unsafe {
+        let request = &mut *passage.request();
+        request.set_header_only(u32::from(header_only));
+        request.upstream_states = core::ptr::null_mut();
+        #[cfg(ngx_feature = "http_cache")]
+        {
+            request.cache = core::ptr::null_mut();
+        }
+    }
+    true
+}
+
+pub fn is_parked(passage: &Passage) -> bool {
+    passage.own.at_backend.get().is_some_and(|at| at.parked.get().is_some())
+}

@@ -1,0 +1,161 @@
+//! What a worker does when a backend is down: it takes requests back, looks whether the backend is there,
+//! and sees the first request reach it.
+
+use core::time::Duration;
+
+use super::Worker;
+use super::host::{Fact, Host, Told};
+use super::passage::{Ending, Flight, Passage, Stage};
+use super::queue::Queue;
+use crate::gate::outage::{Failure, TakenBack};
+use crate::gate::policy::Policy;
+use crate::gate::time::Moment;
+use crate::gate::trial::Outcome;
+use crate::gate::{Gate, State};
+use crate::shm::AppId;
+
+/// What the place says about a request that could not be sent to its backend.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// The longest that it is held for that.
+    pub longest: Duration,
+    /// How often the backend is probed.
+    pub probes: Duration,
+    /// How often the worker looks at the zone meanwhile.
+    pub looks: Duration,
+    pub policy: Policy,
+    pub max_held: u32,
+}
+
+impl<H: Host> Worker<H> {
+    /// A request that went through, and `arrived` at that moment, could not be sent to its backend, which
+    /// answered with `status`, so to speak. Until when it is held for that, if it is.
+    pub fn take_back(
+        &self,
+        passage: &Passage<H>,
+        arrived: Moment,
+        patience: &Patience,
+        status: u32,
+    ) -> Option<Moment> {
+        let Stage::Through(flight) = passage.stage() else { return None };
+        let (entry, now) = (passage.entry()?, self.host.now());
+        let may_wait = flight != Flight::Upgraded
+            && !matches!(passage.why_let_go(), Ending::Bypassed | Ending::TimedOut)
+            && !self.leaving.get()
+            && !self.is_short_of_connections(now);
+        if !may_wait {
+            return None;
+        }
+        let app = entry.app();
+        let queue = self.queues.get(app.index())?;
+        let mut locked = self.zone.lock();
+        let survey = self.zone.survey(app, self.slot, &self.host.liveness(now));
+        if patience.max_held > 0 && survey.held >= patience.max_held {
+            return None;
+        }
+        let failure = Failure {
+            arrived,
+            slot: self.slot,
+            held: passage.was_held().then(|| (passage.since(), passage.ticket())),
+            longest: patience.longest,
+            interval: patience.probes,
+            policy: patience.policy,
+        };
+        let take_back = |gate: &mut Gate| gate.take_back(now, &failure);
+        let TakenBack { ticket, until, change } = locked.update(app, take_back).flatten()?;
+        self.host.note(Fact::TakenBack(passage));
+        if self.holding.get() == 0 {
+            self.zone.beat(self.slot, now, patience.looks);
+        }
+        passage.hold_again(entry, ticket, now);
+        let new = || Queue::new(app, entry.lane, &self.host);
+        queue.get_or_init(new).push(passage, entry.lane);
+        let name = change.map(|_| locked.name(app).to_vec()).unwrap_or_default();
+        drop(locked);
+        self.began_to_hold(app, patience.looks, now);
+        self.stop_counting(passage, flight, Outcome::Failed(status));
+        if let Some(change) = &change {
+            self.host.tell(Told::Changed { name: &name, change, held: survey.held + 1, now });
+            self.notify();
+        }
+        Some(until)
+    }
+
+    /// Until when a request may be held that arrived while its app was down; `None` if it is not.
+    pub fn held_until(&self, passage: &Passage<H>, longest: Duration) -> Option<Moment> {
+        let app = passage.entry()?.app();
+        if self.zone.state(app) != State::Down {
+            return None;
+        }
+        let locked = self.zone.lock();
+        Some(locked.gate(app)?.outage.until(passage.since(), longest))
+    }
+
+    /// Whether a request is held by an operator.
+    pub fn is_paused(&self, passage: &Passage<H>) -> bool {
+        passage.entry().is_some_and(|entry| self.zone.state(entry.app()) == State::Paused)
+    }
+
+    /// Whether a request is held, or was, as its backend is down.
+    pub fn is_down(&self, passage: &Passage<H>) -> bool {
+        passage.entry().is_some_and(|entry| self.zone.state(entry.app()) == State::Down)
+    }
+
+    /// The number of an app's outage.
+    pub fn outage(&self, app: AppId) -> u64 {
+        self.zone.lock().gate(app).map_or(0, |gate| gate.outage.number)
+    }
+
+    /// This worker knows where the backend of an app is, that is down.
+    pub fn knows_backend(&self, app: AppId) {
+        self.look_at(self.due_of(app));
+    }
+
+    /// The first byte of a request is about to be sent to the backend: it is there.
+    #[inline]
+    pub fn reaches_backend(&self, passage: &Passage<H>) {
+        if passage.canary().is_some() {
+            self.canary_reaches_backend(passage);
+        }
+    }
+
+    #[cold]
+    fn canary_reaches_backend(&self, passage: &Passage<H>) {
+        let (Some(canary), Some(entry)) = (passage.canary(), passage.entry()) else { return };
+        let gate_says =
+            self.zone.lock().gate(entry.app()).map(|gate| gate.is_trial_of_outage(canary));
+        if gate_says == Some(true) {
+            self.judge(passage, Outcome::Good);
+        }
+    }
+
+    /// Looks whether the backend is back, if that is due and nobody does.
+    pub(super) fn probe_if_due(&self, app: AppId) {
+        if self.zone.state(app) != State::Down || !self.host.can_probe(app) {
+            return;
+        }
+        let now = self.host.now();
+        let begin = self.zone.lock().update(app, |gate| gate.begin_probe(now)).flatten();
+        if let Some(outage) = begin {
+            self.look_at(self.due_of(app));
+            self.host.probe(app, outage);
+        }
+    }
+
+    /// A probe in that outage is over; `found`, if the backend is there.
+    pub fn probe_ended(&self, app: AppId, outage: u64, found: bool) {
+        let now = self.host.now();
+        let mut locked = self.zone.lock();
+        let survey = self.zone.survey(app, self.slot, &self.host.liveness(now));
+        let end = |gate: &mut Gate| gate.end_probe(now, outage, found, &survey);
+        let change = locked.update(app, end).flatten();
+        let name = change.map(|_| locked.name(app).to_vec()).unwrap_or_default();
+        drop(locked);
+        self.look_at(self.due_of(app));
+        if let Some(change) = &change {
+            self.host.tell(Told::Changed { name: &name, change, held: survey.held, now });
+            self.notify();
+            self.serve_and_pass_on(app);
+        }
+    }
+}
