@@ -187,3 +187,115 @@ impl Gate {
         change
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::lane::NO_TICKET;
+    use crate::gate::trial::Outcome;
+    use crate::gate::{Arrival, Turn};
+
+    const START: Moment = Moment::from_micros(1_000_000_000);
+
+    fn after(millis: u64) -> Moment {
+        START.plus(Duration::from_millis(millis))
+    }
+
+    fn failure(arrived: Moment, slot: usize) -> Failure {
+        Failure {
+            arrived,
+            slot,
+            held: None,
+            longest: Duration::from_secs(30),
+            interval: Duration::from_millis(250),
+            policy: Policy::default(),
+        }
+    }
+
+    fn waiting(first: Ticket) -> Survey {
+        Survey { held: 1, first_anywhere: first, ..Survey::default() }
+    }
+
+    #[test]
+    fn those_who_arrived_first_go_first() {
+        let mut gate = Gate::default();
+        let take = |gate: &mut Gate, at: u64, slot| {
+            gate.take_back(after(100), &failure(after(at), slot)).unwrap().ticket
+        };
+        let (late, early) = (take(&mut gate, 90, 3), take(&mut gate, 20, 5));
+        let same = take(&mut gate, 20, 4);
+        let Arrival::Hold(new) = gate.arrive(2, 0) else { panic!("an app that is down holds") };
+        assert!(early < late && late < new);
+        assert_ne!(same, early, "no two workers have the same ticket");
+        assert!(take(&mut gate, 100, 1) < new);
+    }
+
+    #[test]
+    fn one_worker_probes_and_another_when_it_does_not_end() {
+        let mut gate = Gate::default();
+        gate.take_back(START, &failure(START, 0)).unwrap();
+        assert_eq!(gate.begin_probe(START), Some(1));
+        assert_eq!(gate.begin_probe(after(1)), None);
+        assert_eq!(gate.end_probe(after(2), 1, false, &waiting(0)), None);
+        assert_eq!(gate.begin_probe(after(249)), None);
+        assert_eq!(gate.begin_probe(after(250)), Some(1));
+        assert_eq!(gate.begin_probe(after(1_749)), None);
+        assert_eq!(gate.begin_probe(after(1_750)), Some(1));
+    }
+
+    #[test]
+    fn the_first_goes_alone_and_decides() {
+        let mut gate = Gate::default();
+        let first = gate.take_back(START, &failure(START, 0)).unwrap().ticket;
+        for (outcome, to) in
+            [(Outcome::Failed(502), State::Down), (Outcome::Good, State::Releasing)]
+        {
+            assert_eq!(gate.turn(START, first, false, &waiting(first)), Turn::Wait(Moment::NEVER));
+            let change = gate.end_probe(START, 1, true, &waiting(first)).unwrap();
+            assert_eq!(change.to, State::Releasing);
+            let turn = gate.turn(START, first, false, &waiting(first));
+            assert_eq!(turn, Turn::Go { below: NO_TICKET, limit: 1 });
+            assert!(gate.take(START, 1) && gate.is_trial_of_outage(gate.trials));
+            gate.trial_ended(gate.trials, outcome);
+            assert_eq!(gate.settle(START, &waiting(first + 1)).unwrap().to, to);
+        }
+    }
+
+    #[test]
+    fn a_good_probe_opens_where_nobody_is_held() {
+        let mut gate = Gate::default();
+        gate.take_back(START, &failure(START, 0)).unwrap();
+        let change = gate.end_probe(after(1), 1, true, &Survey::default()).unwrap();
+        assert_eq!(change.to, State::Open);
+    }
+
+    #[test]
+    fn nobody_who_knows_the_backend_is_left() {
+        let mut gate = Gate::default();
+        gate.take_back(START, &failure(START, 0)).unwrap();
+        assert_eq!(gate.settle(after(499), &waiting(0)), None);
+        assert_eq!(gate.settle(after(500), &waiting(0)).unwrap().cause, Cause::Probed);
+    }
+
+    #[test]
+    fn time_runs_out_and_begins_anew_with_the_next_outage() {
+        let mut gate = Gate::default();
+        let until = gate.take_back(START, &failure(START, 0)).unwrap().until;
+        assert_eq!(until, after(30_000));
+        let held = Failure { held: Some((START, 7)), ..failure(START, 0) };
+        assert!(gate.take_back(after(30_000), &held).is_none());
+        gate.end_probe(after(30_001), 1, true, &Survey::default());
+        let again = gate.take_back(after(40_000), &held).unwrap();
+        assert_eq!(again.until, after(70_000));
+    }
+
+    #[test]
+    fn an_operator_goes_first() {
+        let mut gate = Gate::default();
+        gate.enable(START, Moment::NEVER, Policy::default());
+        assert!(gate.take_back(START, &failure(START, 0)).unwrap().change.is_none());
+        assert_eq!(gate.state(), State::Paused);
+        gate.maintenance(START, 0);
+        assert!(gate.take_back(START, &failure(START, 0)).is_none());
+    }
+}

@@ -282,6 +282,7 @@ impl Run {
             State::Open => {}
             State::Releasing => assert!(waits || gate.trial().is_some(), "a release has no end"),
             State::Maintenance => assert!(!waits, "requests are held under maintenance"),
+            State::Down => unreachable!("no backend of the simulation is ever down"),
             State::Paused if self.world.plan.quits => {}
             State::Paused => {
                 let due = gate.deadline.max(self.world.now()).plus(Duration::from_millis(1));
@@ -394,7 +395,7 @@ impl Run {
         (0..NAMES).all(|app| match ledger.accounts[app].state {
             State::Releasing => !ledger.somebody_waits(app) && ledger.accounts[app].trial.is_none(),
             State::Open | State::Maintenance => !ledger.somebody_waits(app),
-            State::Paused => true,
+            State::Paused | State::Down => true,
         })
     }
 

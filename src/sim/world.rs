@@ -211,6 +211,8 @@ impl World {
             Fact::HoldEnded(passage, how) => ledger.end_hold(id(passage), how),
             Fact::Left(passage) => ledger.leave(id(passage), self.now()),
             Fact::Beats { .. } => {}
+            // Its backends are always there.
+            Fact::TakenBack(_) => unreachable!(),
             Fact::CanaryOver { passage, outcome, .. } => ledger.end_trial(id(passage), outcome),
         }
     }

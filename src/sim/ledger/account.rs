@@ -155,6 +155,7 @@ impl Ledger {
         assert_eq!(account.state, change.from);
         match change.cause {
             Cause::Call | Cause::StateFile => panic!("an app changes without a call"),
+            Cause::Refused | Cause::Probed | Cause::Reached => panic!("no backend is ever down"),
             Cause::Deadline => {
                 assert_eq!(account.state, State::Paused);
                 assert!(account.deadline <= now, "a pause ends before its deadline");
