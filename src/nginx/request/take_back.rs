@@ -66,7 +66,10 @@ unsafe fn is_unsent(request: &ngx_http_request_t) -> bool {
         let states = outcome::states(request);
         let silent =
             |state: &ngx_http_upstream_state_t| state.bytes_sent == 0 && state.bytes_received == 0;
-        let tried = states.last().is_some_and(|state| !state.peer.is_null());
+        // Where there is no server left, nginx names the group.
+        let group = upstream.upstream.as_ref().map(|group| &raw const group.host);
+        let is_server = |peer: *const ngx_str_t| !peer.is_null() && Some(peer) != group;
+        let tried = states.last().is_some_and(|state| is_server(state.peer));
         let no_other = upstream.peer.tries == 0 || !tried;
         // A connection that is there has sent nothing, unless in TLS, which nginx does not count.
         let connection = upstream.peer.connection.as_ref();
