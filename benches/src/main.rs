@@ -1,5 +1,6 @@
 //! The benchmark of intermission, and its load tool.
 
+mod answers;
 mod check;
 mod clients;
 mod clock;

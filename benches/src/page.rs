@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::answers;
 use crate::figure::{Figure, OURS};
 use crate::findings::Findings;
 use crate::lab::Lab;
@@ -21,7 +22,9 @@ pub fn write(
 ) -> Result<()> {
     let own: Vec<_> = own(findings);
     let page = TEMPLATE
+        .replace("{{version}}", version())
         .replace("{{machine}}", machine)
+        .replace("{{answers}}", table::markdown_answers(&answers::of(&own)).trim())
         .replace("{{table}}", table::markdown(&own).trim())
         .replace("{{others}}", &table::markdown_by_subject(&compared(findings)))
         .replace("{{better}}", &better(findings))
@@ -35,6 +38,15 @@ pub fn write(
 pub fn own(findings: &Findings) -> Vec<&Figure> {
     let own = |figure: &&Figure| figure.subject == OURS && figure.section != others::SECTION;
     findings.figures.iter().filter(own).collect()
+}
+
+/// That of the module, which stands first in its manifest.
+fn version() -> &'static str {
+    include_str!("../../Cargo.toml")
+        .split('"')
+        .skip_while(|part| !part.ends_with("\nversion = "))
+        .nth(1)
+        .unwrap_or("unknown")
 }
 
 /// What was measured on, and how busy it was with other things.
@@ -90,7 +102,9 @@ fn pictures(plots: &[(String, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Findings, write};
+    use super::{Findings, version, write};
+    use crate::figure::{Figure, Unit};
+    use crate::stats::Series;
 
     #[test]
     fn every_place_of_the_template_is_filled() {
@@ -102,6 +116,23 @@ mod tests {
         write("a machine", &findings, &[], &file).unwrap();
         let page = std::fs::read_to_string(&file).unwrap();
         assert!(!page.contains("{{"), "{page}");
+        assert!(page.contains(&format!("version {}", version())) && version().starts_with("0."));
         assert!(page.contains("- a part: for want") && page.contains("- failed: another part"));
+    }
+    #[test]
+    fn what_a_user_asks_for_comes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bench.md");
+        let mut findings = Findings::default();
+        let figure = |name| Figure::new("Release", name, Unit::Count, Series(vec![0.0]));
+        findings.add(figure("something else"));
+        findings.add(figure("requests lost"));
+        write("a machine", &findings, &[], &file).unwrap();
+        let page = std::fs::read_to_string(&file).unwrap();
+        let place = |text: &str| page.find(text).unwrap();
+        assert!(
+            place("| Are requests lost? | requests lost | 0 |") < place("| something else | 0 |")
+        );
+        assert_eq!(page.matches("something else").count(), 1);
     }
 }

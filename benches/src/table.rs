@@ -59,11 +59,27 @@ pub fn markdown(figures: &[&Figure]) -> String {
             text.push_str(&format!("\n### {section}\n\n"));
             text.push_str(&markdown_head(&HEAD.map(str::to_owned)));
         }
-        let stressed =
-            row.cells.map(|cell| if cell == MISSED { format!("**{cell}**") } else { cell });
-        text.push_str(&markdown_line(&stressed));
+        text.push_str(&markdown_line(&stressed(row.cells)));
     }
     text
+}
+
+/// Questions, and the figures that answer them.
+pub fn markdown_answers(answers: &[(&str, &Figure)]) -> String {
+    let mut head = vec!["asked".to_owned()];
+    head.extend(HEAD.map(str::to_owned));
+    let mut text = markdown_head(&head);
+    for (question, figure) in answers {
+        let mut line = vec![(*question).to_owned()];
+        line.extend(stressed(cells(figure)));
+        text.push_str(&markdown_line(&line));
+    }
+    text
+}
+
+/// What was missed is to be seen.
+fn stressed(cells: [String; 6]) -> [String; 6] {
+    cells.map(|cell| if cell == MISSED { format!("**{cell}**") } else { cell })
 }
 
 pub fn markdown_by_subject(figures: &[&Figure]) -> String {
