@@ -16,6 +16,10 @@ use Intermission::Test;
 plan skip_all => 'only root can make a root that is read-only' if $>;
 plan skip_all => "namespaces are not allowed here" if system 'unshare --mount --net --pid --fork true 2>/dev/null';
 
+my $nginx = $ENV{INTERMISSION_NGINX} || 'nginx';
+chomp(my $packaged = `command -v nginx`);
+plan skip_all => 'the image has the nginx of a package' if $nginx ne 'nginx' && $nginx ne $packaged;
+
 my $root = abs_path("$Bin/..");
 my ($dockerfile, $official)
     = map { Intermission::Test::Server::slurp("$root/$_") } qw(Dockerfile packaging/Dockerfile.official);
@@ -26,7 +30,7 @@ like $_, qr/^USER (?:www-data|nginx)\n.*^STOPSIGNAL SIGQUIT$/ms, 'not as root, a
 
 my %with = (
     module => (Intermission::Test::module_file())[0],
-    nginx => $ENV{INTERMISSION_NGINX} || 'nginx',
+    nginx => $nginx,
     arguments => join(' ', map {"'$_'"} $command =~ /"([^"]*)"/g) =~ s/^'nginx'//r,
     config => "$root/nginx-conf/docker.conf",
 );
