@@ -17,8 +17,7 @@ plan skip_all => 'only root can make a root that is read-only' if $>;
 plan skip_all => "namespaces are not allowed here" if system 'unshare --mount --net --pid --fork true 2>/dev/null';
 
 my $nginx = $ENV{INTERMISSION_NGINX} || 'nginx';
-chomp(my $packaged = `command -v nginx`);
-plan skip_all => 'the image has the nginx of a package' if $nginx ne 'nginx' && $nginx ne $packaged;
+plan skip_all => 'the image has the nginx of a package' if $nginx =~ m{/} && $nginx !~ m{^/usr/};
 
 my $root = abs_path("$Bin/..");
 my ($dockerfile, $official)
