@@ -64,6 +64,11 @@ impl State {
         }
     }
 
+    /// Whether what is held stays held until the state changes.
+    pub fn rests(self) -> bool {
+        matches!(self, Self::Paused | Self::Down)
+    }
+
     pub fn from_bits(bits: u8) -> Self {
         match bits {
             1 => Self::Paused,

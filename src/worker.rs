@@ -171,8 +171,7 @@ impl<H: Host> Worker<H> {
 
     /// Whether an app is paused or down, and stays so: what is held is held, whatever the other workers do.
     fn rests(&self, app: AppId, now: Moment) -> bool {
-        let closed = matches!(self.zone.state(app), State::Paused | State::Down);
-        closed && !self.leaving.get() && self.due_of(app) > now
+        self.zone.state(app).rests() && !self.leaving.get() && self.due_of(app) > now
     }
 
     fn look_at_all(&self, now: Moment) {

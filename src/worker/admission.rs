@@ -1,12 +1,13 @@
 //! Coming to a gate: what becomes of a request there.
 
+use core::cell::OnceCell;
 use core::time::Duration;
 
 use super::Worker;
 use super::host::{Fact, Host, Told};
 use super::passage::{Ending, Flight, Passage};
 use super::queue::Queue;
-use crate::gate::lane::Count;
+use crate::gate::lane::{Count, Ticket};
 use crate::gate::time::Moment;
 use crate::gate::{Arrival, Gate, State};
 use crate::shm::{AppId, Entry, Locked, MAX_NAME};
@@ -195,13 +196,8 @@ impl<H: Host> Worker<H> {
         };
         match (arrival, knock) {
             (Arrival::Hold(ticket), Knock::Stay { interval, .. }) => {
-                if self.holding.get() == 0 {
-                    // Before the others see that it holds.
-                    self.beat(now, interval);
-                }
-                passage.hold(entry, ticket, now);
-                let new = || Queue::new(app, entry.lane, &self.host);
-                queue.get_or_init(new).push(passage, entry.lane);
+                let since = if passage.comes_back_to(&entry) { passage.since() } else { now };
+                self.enqueue(queue, passage, entry, (since, ticket), interval, now);
                 drop(locked);
                 self.began_to_hold(app, interval, now);
                 Answer::Held
@@ -214,6 +210,26 @@ impl<H: Host> Worker<H> {
                 Answer::Through(entry)
             }
         }
+    }
+
+    /// Puts a request into the queue of its app, under the lock, where it is held with this ticket and since
+    /// that moment. [`Self::began_to_hold`] has to follow.
+    pub(super) fn enqueue(
+        &self,
+        queue: &OnceCell<Box<Queue<H>>>,
+        passage: &Passage<H>,
+        entry: Entry,
+        held: (Moment, Ticket),
+        interval: Duration,
+        now: Moment,
+    ) {
+        if self.holding.get() == 0 {
+            // Before the others see that it holds.
+            self.beat(now, interval);
+        }
+        passage.hold(entry, held);
+        let new = || Queue::new(entry.app(), entry.lane, &self.host);
+        queue.get_or_init(new).push(passage, entry.lane);
     }
 
     /// A request comes to its gate for which there is no lane: it cannot be held.
@@ -281,8 +297,7 @@ impl<H: Host> Worker<H> {
             self.interval.set(self.interval.get().min(interval));
         }
         self.arm(now);
-        let rests = matches!(self.zone.state(app), State::Paused | State::Down);
-        if !rests || self.leaving.get() {
+        if !self.zone.state(app).rests() || self.leaving.get() {
             self.look_soon();
         }
     }

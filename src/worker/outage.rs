@@ -6,7 +6,6 @@ use core::time::Duration;
 use super::Worker;
 use super::host::{Fact, Host, Told};
 use super::passage::{Ending, Flight, Passage, Stage};
-use super::queue::Queue;
 use crate::gate::outage::{Failure, TakenBack};
 use crate::gate::policy::Policy;
 use crate::gate::time::Moment;
@@ -64,12 +63,8 @@ impl<H: Host> Worker<H> {
         let take_back = |gate: &mut Gate| gate.take_back(now, &failure);
         let TakenBack { ticket, until, change } = locked.update(app, take_back).flatten()?;
         self.host.note(Fact::TakenBack(passage));
-        if self.holding.get() == 0 {
-            self.zone.beat(self.slot, now, patience.looks);
-        }
-        passage.hold_again(entry, ticket, now);
-        let new = || Queue::new(app, entry.lane, &self.host);
-        queue.get_or_init(new).push(passage, entry.lane);
+        let since = failure.held.map_or(now, |(since, _)| since);
+        self.enqueue(queue, passage, entry, (since, ticket), patience.looks, now);
         let name = change.map(|_| locked.name(app).to_vec()).unwrap_or_default();
         drop(locked);
         self.began_to_hold(app, patience.looks, now);
@@ -91,14 +86,9 @@ impl<H: Host> Worker<H> {
         Some(locked.gate(app)?.outage.until(passage.since(), longest))
     }
 
-    /// Whether a request is held by an operator.
-    pub fn is_paused(&self, passage: &Passage<H>) -> bool {
-        passage.entry().is_some_and(|entry| self.zone.state(entry.app()) == State::Paused)
-    }
-
-    /// Whether a request is held, or was, as its backend is down.
-    pub fn is_down(&self, passage: &Passage<H>) -> bool {
-        passage.entry().is_some_and(|entry| self.zone.state(entry.app()) == State::Down)
+    /// The state of the app that a request is held for, or was.
+    pub fn state_for(&self, passage: &Passage<H>) -> Option<State> {
+        passage.entry().map(|entry| self.zone.state(entry.app()))
     }
 
     /// The number of an app's outage.

@@ -226,23 +226,10 @@ impl<H: Host> Passage<H> {
         self.stage.set(Stage::Arriving);
     }
 
-    pub(super) fn hold(&self, entry: Entry, ticket: Ticket, now: Moment) {
-        if !self.comes_back_to(&entry) {
-            self.ticket.set(ticket);
-            self.since.set(now);
-        }
+    pub(super) fn hold(&self, entry: Entry, (since, ticket): (Moment, Ticket)) {
+        self.ticket.set(ticket);
+        self.since.set(since);
         self.entry.set(Some(entry));
-        self.until.set(Moment::NEVER);
-        self.stage.set(Stage::Held);
-        entry.lane.add(Count::Held);
-    }
-
-    /// It went through, and is held for want of a backend; how it came is not over with that.
-    pub(super) fn hold_again(&self, entry: Entry, ticket: Ticket, now: Moment) {
-        if !self.was_held() {
-            self.ticket.set(ticket);
-            self.since.set(now);
-        }
         self.until.set(Moment::NEVER);
         self.stage.set(Stage::Held);
         entry.lane.add(Count::Held);
