@@ -18,6 +18,7 @@ use ngx::http::HttpModuleConfExt;
 use crate::gate::policy::Policy;
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::identity::module;
+use crate::worker::Place;
 use agent::Agent;
 use app::AppName;
 use coverage::Coverage;
@@ -163,6 +164,15 @@ impl LocConf {
 
     pub fn interval(&self) -> Duration {
         self.interval.unwrap_or(Duration::from_millis(250))
+    }
+
+    /// What the place says that a request comes to; `name` is the app's.
+    pub fn place<'n>(&self, name: &'n [u8]) -> Place<'n> {
+        let number = match self.app.unwrap_or(AppName::Fixed(0)) {
+            AppName::Fixed(number) => Some(number),
+            AppName::Evaluated(_) => None,
+        };
+        Place { name, number, max_held: self.max_held.unwrap_or(0), interval: self.interval() }
     }
 
     pub fn auto_max_time(&self) -> Duration {

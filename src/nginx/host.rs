@@ -77,7 +77,6 @@ pub struct Request {
 
 /// What is remembered of a request at its backend.
 pub struct AtBackend {
-    pub request: *mut ngx_http_request_t,
     /// When it got there first.
     pub arrived: Moment,
     /// What its upstream is to call at its end, if a canary's verdict waits for that.

@@ -12,7 +12,7 @@ use super::take_back;
 use crate::nginx::conf::{LocConf, MainConf};
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::identity::module;
-use crate::nginx::host::{AtBackend, Passage, Worker};
+use crate::nginx::host::{Passage, Worker};
 
 const FAILED: ngx_int_t = NGX_ERROR as ngx_int_t;
 
@@ -105,21 +105,23 @@ unsafe fn see_off(request: *mut ngx_http_request_t) {
     // SAFETY: the caller's promise.
     unsafe {
         let passage = Passage::find(request).filter(|passage| passage.is_through());
-        let Some(at) = passage.and_then(Passage::at_backend) else { return };
+        let Some(passage) = passage else { return };
+        let Some(at) = passage.at_backend() else { return };
         let upstream = &mut *(*request).upstream;
         at.finalize.set(upstream.finalize_request.replace(finalize));
         let output = &mut upstream.output;
         at.output.set((output.output_filter.replace(send), output.filter_ctx));
-        output.filter_ctx = core::ptr::from_ref(at).cast_mut().cast();
+        output.filter_ctx = core::ptr::from_ref(passage).cast_mut().cast();
     }
 }
 
 /// nginx sends something to a backend.
-unsafe extern "C" fn send(at: *mut c_void, chain: *mut ngx_chain_t) -> ngx_int_t {
+unsafe extern "C" fn send(passage: *mut c_void, chain: *mut ngx_chain_t) -> ngx_int_t {
     // SAFETY: nginx passes what `see_off` has put there, which lives as long as the request does.
     unsafe {
-        let at = &*at.cast::<AtBackend>();
-        if let (Some(passage), Some(worker)) = (Passage::find(at.request), Worker::here()) {
+        let passage = &*passage.cast::<Passage>();
+        let Some(at) = passage.own.at_backend.get() else { return FAILED };
+        if let Some(worker) = Worker::here() {
             guarded((), || worker.reaches_backend(passage));
         }
         let (filter, context) = at.output.get();

@@ -10,14 +10,14 @@ use nginx_sys::{
 
 use super::body::Asked;
 use super::{body, hold, outcome};
-use crate::nginx::conf::app::{AppName, app_name};
+use crate::nginx::conf::app::app_name;
 use crate::nginx::conf::{LocConf, ReadBody, Standing};
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::client::is_gone;
 use crate::nginx::ffi::{clock, headers};
 use crate::nginx::host::{Passage, Worker};
 use crate::shm::Entry;
-use crate::worker::{Decision, Ending, Host, Place, Stage};
+use crate::worker::{Decision, Ending, Host, Stage};
 
 const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
 const FAILED: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
@@ -216,7 +216,7 @@ unsafe fn decide(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_
             passage.debug("let go, but its client has gone");
             return NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t;
         }
-        let decision = worker.ask(passage, &place(conf, &name), || {
+        let decision = worker.ask(passage, &conf.place(&name), || {
             let bypasses = bypasses(request, conf);
             if bypasses {
                 passage.debug("bypasses the gate");
@@ -235,32 +235,6 @@ unsafe fn decide(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_
 unsafe fn goes_through(worker: &Worker, conf: &LocConf, passage: &Passage, name: &[u8]) -> bool {
     // SAFETY: the caller's promise.
     worker.is_open(name) || unsafe { bypasses(passage.request(), conf) }
-}
-
-/// What the place says that a request comes to.
-fn place<'n>(conf: &LocConf, name: &'n [u8]) -> Place<'n> {
-    let number = match conf.app.unwrap_or(AppName::Fixed(0)) {
-        AppName::Fixed(number) => Some(number),
-        AppName::Evaluated(_) => None,
-    };
-    Place { name, number, max_held: conf.max_held.unwrap_or(0), interval: conf.interval() }
-}
-
-/// A request that was taken back has been held for as long as it may be: it goes on whatever comes of it.
-///
-/// # Safety
-///
-/// The passage is that of a living request that was taken back.
-pub unsafe fn go_on(worker: &Worker, passage: &Passage) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let request = passage.request();
-        let name = app_name(request).unwrap_or_default();
-        if let Some(conf) = LocConf::of(request) {
-            worker.let_through(passage, &place(conf, &name), Ending::TimedOut);
-        }
-        hold::run_phases(passage);
-    }
 }
 
 /// Does what was decided; returns what the phase shall return.
@@ -317,7 +291,7 @@ unsafe fn fail(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t 
         worker.give_up(passage);
         let Some(name) = app_name(request) else { return FAILED };
         if let_go_from.is_some_and(|entry| worker.is_released(entry.app(), &name)) {
-            let decision = worker.let_through(passage, &place(conf, &name), Ending::Aborted);
+            let decision = worker.let_through(passage, &conf.place(&name), Ending::Aborted);
             return carry_out(worker, conf, passage, decision);
         }
         if !was_held && goes_through(worker, conf, passage, &name) {

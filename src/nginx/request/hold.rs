@@ -13,10 +13,10 @@ use nginx_sys::{
     ngx_post_event, ngx_posted_events,
 };
 
-use super::body::Asked;
-use super::entrance;
-use super::{body, take_back};
+use super::body::{self, Asked};
+use crate::gate::State;
 use crate::gate::time::{Moment, micros};
+use crate::nginx::conf::app::app_name;
 use crate::nginx::conf::{LocConf, ReadBody, TimeoutAction};
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::client::{has_stopped_listening, is_gone};
@@ -42,7 +42,7 @@ pub unsafe fn suspend(passage: &Passage, conf: &LocConf) -> ngx_int_t {
     let longest = down_until.map_or_else(left, |until| until.since(clock::now()));
     // SAFETY: the caller's promise; a request has a connection with its events.
     unsafe {
-        add_timer((*(*request).connection).write, longest);
+        add_timer(request, longest);
         if conf.read_body() == ReadBody::Held && body::is_unread(request) {
             match body::ask(passage) {
                 Asked::Come => {}
@@ -72,18 +72,18 @@ pub unsafe fn suspend_until(passage: &Passage, until: Moment) {
     passage.debug("held");
     // SAFETY: the caller's promise; who cannot be watched is let go when its time is up.
     unsafe {
-        add_timer((*(*request).connection).write, until.since(clock::now()));
+        add_timer(request, until.since(clock::now()));
         watch(request);
     }
 }
 
 /// # Safety
 ///
-/// `write` is the event of a living connection.
-unsafe fn add_timer(write: *mut ngx_event_t, longest: Duration) {
+/// `request` is a living request.
+unsafe fn add_timer(request: *mut ngx_http_request_t, longest: Duration) {
     let millis = usize::try_from(micros(longest).div_ceil(1000)).unwrap_or(usize::MAX / 4);
-    // SAFETY: the caller's promise.
-    unsafe { ngx_add_timer(write, millis.max(1)) };
+    // SAFETY: the caller's promise; a request has a connection with its events.
+    unsafe { ngx_add_timer((*(*request).connection).write, millis.max(1)) };
 }
 
 /// Waits for the client to leave, and for the request's turn.
@@ -176,17 +176,34 @@ unsafe fn time_out(passage: &Passage) {
     unsafe {
         let conf = LocConf::of(passage.request());
         if let Some(more) = conf.and_then(|conf| time_left(worker, passage, conf)) {
-            return add_timer((*(*passage.request()).connection).write, more);
+            return add_timer(passage.request(), more);
         }
         passage.debug("held for as long as it may be");
-        let of_outage = take_back::is_parked(passage) || worker.is_down(passage);
+        let of_outage = passage.is_parked() || worker.state_for(passage) == Some(State::Down);
         worker.time_out(passage);
         match conf.map(LocConf::timeout_action).filter(|_| !of_outage) {
             Some(TimeoutAction::Status(status)) => refuse(passage, status),
             _ if worker.host.is_being_read(passage) => passage.read_first(),
-            _ if take_back::is_parked(passage) => entrance::go_on(worker, passage),
+            _ if passage.is_parked() => go_on(worker, passage),
             _ => run_phases(passage),
         }
+    }
+}
+
+/// A request that was taken back has been held for as long as it may be: it goes on whatever comes of it.
+///
+/// # Safety
+///
+/// The passage is that of a living request that was taken back.
+unsafe fn go_on(worker: &Worker, passage: &Passage) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let request = passage.request();
+        let name = app_name(request).unwrap_or_default();
+        if let Some(conf) = LocConf::of(request) {
+            worker.let_through(passage, &conf.place(&name), Ending::TimedOut);
+        }
+        run_phases(passage);
     }
 }
 
@@ -195,7 +212,7 @@ unsafe fn time_out(passage: &Passage) {
 fn time_left(worker: &Worker, passage: &Passage, conf: &LocConf) -> Option<Duration> {
     let waited = passage.waited(clock::now()).unwrap_or_default();
     let left = conf.max_time().saturating_sub(waited);
-    let paused = conf.auto == Some(true) && worker.is_paused(passage);
+    let paused = conf.auto == Some(true) && worker.state_for(passage) == Some(State::Paused);
     (paused && left > Duration::ZERO).then_some(left)
 }
 
@@ -209,7 +226,7 @@ unsafe fn refuse(passage: &Passage, status: u16) {
     // SAFETY: the caller's promise.
     unsafe {
         body::drop_unfinished(passage);
-        take_back::unpark(passage);
+        passage.unpark();
         if let Some(conf) = LocConf::of(request).filter(|_| status == 503) {
             add_retry_after(passage, conf);
         }
@@ -304,11 +321,11 @@ pub unsafe fn body_has_come(passage: &Passage) {
 /// # Safety
 ///
 /// The passage is that of a living request that was suspended by the gate.
-pub unsafe fn run_phases(passage: &Passage) {
+unsafe fn run_phases(passage: &Passage) {
     let request = passage.request();
     // SAFETY: the caller's promise.
     unsafe {
-        take_back::unpark(passage);
+        passage.unpark();
         stop_timer(request);
         (*request).read_event_handler = Some(ngx_http_block_reading);
         (*request).write_event_handler = Some(ngx_http_core_run_phases);

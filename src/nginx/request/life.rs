@@ -110,7 +110,6 @@ impl Passage {
                     return None;
                 }
                 memory.write(AtBackend {
-                    request: self.request(),
                     arrived: clock::now(),
                     answered: Cell::new(None),
                     finalize: Cell::new(None),
@@ -122,6 +121,31 @@ impl Passage {
             }
         }
         self.own.at_backend.get()
+    }
+
+    /// Whether it is held in the phase in which it was taken back.
+    pub fn is_parked(&self) -> bool {
+        self.own.at_backend.get().is_some_and(|at| at.parked.get().is_some())
+    }
+
+    /// It is about to go on: if it is parked, the backend is asked anew.
+    ///
+    /// # Safety
+    ///
+    /// The passage is that of a living request.
+    pub unsafe fn unpark(&self) {
+        let parked = self.own.at_backend.get().and_then(|at| at.parked.take());
+        let Some(header_only) = parked else { return };
+        // SAFETY: the caller's promise.
+        unsafe {
+            let request = &mut *self.request();
+            request.set_header_only(u32::from(header_only));
+            request.upstream_states = ptr::null_mut();
+            #[cfg(ngx_feature = "http_cache")]
+            {
+                request.cache = ptr::null_mut();
+            }
+        }
     }
 
     /// A line in nginx's debug log, if it is written.

@@ -136,28 +136,3 @@ fn forget_answer(request: &mut ngx_http_request_t) {
     answer.content_type_lowcase = core::ptr::null_mut();
     answer.content_length_n = -1;
 }
-
-/// A request that is parked is about to go on: the backend is asked anew. Whether it was parked.
-///
-/// # Safety
-///
-/// The passage is that of a living request.
-pub unsafe fn unpark(passage: &Passage) -> bool {
-    let parked = passage.own.at_backend.get().and_then(|at| at.parked.take());
-    let Some(header_only) = parked else { return false };
-    // SAFETY: the caller's promise.
-    unsafe {
-        let request = &mut *passage.request();
-        request.set_header_only(u32::from(header_only));
-        request.upstream_states = core::ptr::null_mut();
-        #[cfg(ngx_feature = "http_cache")]
-        {
-            request.cache = core::ptr::null_mut();
-        }
-    }
-    true
-}
-
-pub fn is_parked(passage: &Passage) -> bool {
-    passage.own.at_backend.get().is_some_and(|at| at.parked.get().is_some())
-}
