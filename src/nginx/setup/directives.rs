@@ -47,6 +47,19 @@ impl Directive<'_> {
         }
     }
 
+    fn flag(&self) -> Result<bool, String> {
+        match self.value() {
+            b"on" => Ok(true),
+            b"off" => Ok(false),
+            _ => Err("expected \"on\" or \"off\"".to_owned()),
+        }
+    }
+
+    /// How often something is looked at.
+    fn interval(&self) -> Result<Duration, String> {
+        self.time(Duration::from_millis(10), "a time from 10ms to 1d, such as 250ms")
+    }
+
     fn time(&self, least: Duration, expected: &str) -> Result<Duration, String> {
         let time = values::time(self.value());
         time.filter(|time| *time >= least && *time <= values::DAY)

@@ -34,11 +34,7 @@ macro_rules! setter {
 }
 
 setter!(set_enabled, "intermission", |directive, conf| {
-    let enabled = match directive.value() {
-        b"on" => true,
-        b"off" => false,
-        _ => return Err("expected \"on\" or \"off\"".to_owned()),
-    };
+    let enabled = directive.flag()?;
     need_zone(directive.cf);
     Directive::once(&mut conf.enabled, enabled)
 });
@@ -109,18 +105,11 @@ setter!(set_read_body, "intermission_read_body", |directive, conf| {
 });
 
 setter!(set_interval, "intermission_interval", |directive, conf| {
-    let expected = "a time from 10ms to 1d, such as 250ms";
-    let time = directive.time(Duration::from_millis(10), expected)?;
-    Directive::once(&mut conf.interval, time)
+    Directive::once(&mut conf.interval, directive.interval()?)
 });
 
 setter!(set_auto, "intermission_auto", |directive, conf| {
-    let auto = match directive.value() {
-        b"on" => true,
-        b"off" => false,
-        _ => return Err("expected \"on\" or \"off\"".to_owned()),
-    };
-    Directive::once(&mut conf.auto, auto)
+    Directive::once(&mut conf.auto, directive.flag()?)
 });
 
 setter!(set_auto_max_time, "intermission_auto_max_time", |directive, conf| {
@@ -130,9 +119,7 @@ setter!(set_auto_max_time, "intermission_auto_max_time", |directive, conf| {
 });
 
 setter!(set_auto_interval, "intermission_auto_interval", |directive, conf| {
-    let expected = "a time from 10ms to 1d, such as 250ms";
-    let time = directive.time(Duration::from_millis(10), expected)?;
-    Directive::once(&mut conf.auto_interval, time)
+    Directive::once(&mut conf.auto_interval, directive.interval()?)
 });
 
 setter!(set_release_rate, "intermission_release_rate", |directive, conf| {
