@@ -15,13 +15,6 @@ use lib "$Bin/lib";
 use Intermission::Test;
 use Intermission::Test::Load;
 
-sub slurp {
-    my ($file) = @_;
-    open my $in, '<', $file or die "$file: $!";
-    local $/;
-    return scalar <$in>;
-}
-
 for my $workers (1, 3) {
     my $t = Intermission::Test->new(workers => $workers);
     my $up = sub {
@@ -109,7 +102,7 @@ EOF
     $seen{ $_->{uri} }++ for @log;
     is_deeply [ grep { $seen{$_} > 1 } sort keys %seen ], [], 'nothing was sent twice';
     cmp_ok scalar(keys %status), '>', 90, scalar(keys %status) . ' requests';
-    my %sent = map { /^(\S+) 502 \S+ \[(.*)\]/ ? ($1 => $2) : () } split /\n/, slurp($t->folder . '/sent.log');
+    my %sent = map { /^(\S+) 502 \S+ \[(.*)\]/ ? ($1 => $2) : () } split /\n/, Intermission::Test::Server::slurp($t->folder . '/sent.log');
     my @unsent = grep { !$sent{"/orders?ref=$_"} } @failed;
     is_deeply \@unsent, [], scalar(@failed) . ' failed, all of them on their way when it went';
     cmp_ok scalar(@failed), '<=', 15, 'and these are few';

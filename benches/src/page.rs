@@ -119,6 +119,7 @@ mod tests {
         assert!(page.contains(&format!("version {}", version())) && version().starts_with("0."));
         assert!(page.contains("- a part: for want") && page.contains("- failed: another part"));
     }
+
     #[test]
     fn what_a_user_asks_for_comes_first() {
         let folder = tempfile::tempdir().unwrap();
