@@ -76,8 +76,10 @@ impl Lane {
         self.head.set(ticket);
     }
 
+    /// A count that is below zero, as one can be for a while after its lane has got another owner, is none.
     pub fn get(&self, count: Count) -> u32 {
-        self.counter(count).get()
+        let value = self.counter(count).get();
+        if i32::try_from(value).is_ok() { value } else { 0 }
     }
 
     pub fn add(&self, count: Count) {
@@ -166,5 +168,20 @@ impl Survey {
     /// Lets another worker's lane keep its turn in the order of release.
     pub fn queue(&mut self, lane: &Lane) {
         self.first_elsewhere = self.first_elsewhere.min(lane.head());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_below_zero_is_none() {
+        let lane = Lane::default();
+        lane.in_flight.set(0_u32.wrapping_sub(1));
+        let mut survey = Survey::default();
+        survey.count(&lane);
+        assert_eq!((lane.get(Count::InFlight), survey.in_flight), (0, 0));
+        assert!(!lane.is_quiet(), "it is emptied before it is given away");
     }
 }

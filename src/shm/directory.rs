@@ -167,10 +167,9 @@ impl<'z, R: RawMutex> Locked<'z, R> {
     ///
     /// It may go to workers of other slots, so that a lane has another owner. One who looks just then
     /// whether the first app is open has counted a request there, and takes it back. If the new owner
-    /// dies, and is buried, between these two accesses, the count is one less than nothing until there is
-    /// a new worker in that slot, and drains of the app do not end. That takes slots 16 apart, a full
-    /// zone, and a death within nanoseconds; to keep chunks for their slots would cost the room for
-    /// holding, so that is how it is.
+    /// dies, and is buried, between these two accesses, the lane counts one too few until it is emptied the
+    /// next time. That takes slots 16 apart, a full zone, and a death within nanoseconds; to keep chunks
+    /// for their slots would cost the room for holding, so that is how it is.
     fn spare_chunk(&mut self, app: AppId, search: usize) -> Option<u32> {
         let has_lanes = |index: &Shared32| index.get() != 0;
         let idle = self.find_idle(search, |other, record| {
