@@ -87,10 +87,12 @@ impl Figure {
         self
     }
 
-    /// Absent where there is no reference, or nothing to divide by.
+    /// Absent where there is no reference, or nothing to divide by, and where none at all is the goal: the
+    /// reference says then of how many.
     pub fn ratio(&self) -> Option<Series> {
         let reference = &self.reference.as_ref()?.measured;
-        (reference.lowest() > 0.0).then(|| self.measured.over(reference))
+        let of_how_many = matches!(self.goal, Some(Goal::AtMost(0.0)));
+        (reference.lowest() > 0.0 && !of_how_many).then(|| self.measured.over(reference))
     }
 
     pub fn reached(&self) -> Option<bool> {
@@ -138,5 +140,11 @@ mod tests {
         let figure = Figure::new("s", "n", Unit::Cpu, Series(vec![1.0]));
         assert!(figure.clone().beside("plain", Series(vec![0.0])).ratio().is_none());
         assert!(figure.ratio().is_none());
+    }
+
+    #[test]
+    fn there_is_no_ratio_where_none_is_the_goal() {
+        assert!(figure(Goal::AtMost(0.0)).ratio().is_none());
+        assert!(figure(Goal::AtMost(1.0)).ratio().is_some());
     }
 }

@@ -70,9 +70,23 @@ pub struct Origin {
 
 impl Origin {
     pub fn start(cpus: Option<&str>) -> Result<Self> {
-        let mut helper = Helper::start(cpus, &["origin".to_owned()])?;
+        Self::start_at(cpus, SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    pub fn start_at(cpus: Option<&str>, address: SocketAddr) -> Result<Self> {
+        let mut helper = Helper::start(cpus, &["origin".to_owned(), address.to_string()])?;
         let Listening { address } = helper.hear()?;
         Ok(Self { helper, address })
+    }
+
+    /// Ends when whoever has connected is answered. What has come since the last look.
+    pub fn close(&mut self) -> Result<Vec<Arrival>> {
+        self.helper.ask("close")
+    }
+
+    /// Ends at once.
+    pub fn kill(&mut self) -> Result<()> {
+        Ok(self.helper.child.kill()?)
     }
 
     pub fn delay(&mut self, millis: u64) -> Result<()> {

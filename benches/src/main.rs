@@ -25,6 +25,7 @@ mod stats;
 mod system;
 mod table;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -36,7 +37,7 @@ fn main() -> Result<ExitCode> {
     let Some(Value(mode)) = arguments.next()? else { bail!("say run, origin or clients") };
     match mode.to_str().context("a mode that is no text")? {
         "run" => run::run(&run_options(arguments)?),
-        "origin" => origin::run("127.0.0.1:0".parse()?).map(|()| ExitCode::SUCCESS),
+        "origin" => origin::run(address(arguments)?).map(|()| ExitCode::SUCCESS),
         "clients" => clients::run(client_options(arguments)?).map(|()| ExitCode::SUCCESS),
         other => bail!("there is no mode {other}, only run, origin and clients"),
     }
@@ -57,6 +58,14 @@ fn run_options(mut arguments: lexopt::Parser) -> Result<run::Options> {
         }
     }
     Ok(options)
+}
+
+/// Where the origin is to listen: a port that is free, if it is not said.
+fn address(mut arguments: lexopt::Parser) -> Result<SocketAddr> {
+    Ok(match arguments.next()? {
+        Some(Value(address)) => address.parse()?,
+        _ => SocketAddr::from(([127, 0, 0, 1], 0)),
+    })
 }
 
 fn client_options(mut arguments: lexopt::Parser) -> Result<clients::Options> {

@@ -4,6 +4,7 @@ pub mod abort;
 pub mod hold;
 pub mod idle;
 pub mod others;
+pub mod outage;
 pub mod pace;
 pub mod release;
 

@@ -23,6 +23,9 @@ const LISTENER: Token = Token(0);
 const COMMANDS: Token = Token(1);
 const FIRST_CONNECTION: usize = 2;
 
+/// An origin that is to end has nothing to do any more when nothing has come for this long.
+const LULL: Duration = Duration::from_millis(50);
+
 const KEPT: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n";
 const ILL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
 const CLOSED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n";
@@ -46,7 +49,7 @@ pub struct Listening {
 
 pub fn run(address: SocketAddr) -> Result<()> {
     let mut origin = Origin::bind(address)?;
-    reply(&Listening { address: origin.listener.local_addr()? })?;
+    reply(&Listening { address: origin.address()? })?;
     // All that is ready at a time: what is left for the next may be put behind what comes then.
     let mut events = Events::with_capacity(65536);
     while !origin.ended {
@@ -57,7 +60,8 @@ pub fn run(address: SocketAddr) -> Result<()> {
 
 struct Origin {
     poll: Poll,
-    listener: TcpListener,
+    /// None, once it is to end.
+    listener: Option<TcpListener>,
     commands: Commands,
     connections: HashMap<Token, Connection>,
     next: usize,
@@ -94,7 +98,7 @@ impl Origin {
         let commands = Commands::register(poll.registry(), COMMANDS)?;
         Ok(Self {
             poll,
-            listener,
+            listener: Some(listener),
             commands,
             connections: HashMap::new(),
             next: FIRST_CONNECTION,
@@ -109,7 +113,8 @@ impl Origin {
     }
 
     fn turn(&mut self, events: &mut Events) -> Result<()> {
-        match self.poll.poll(events, self.until_due()) {
+        let wait = if self.listener.is_none() { Some(LULL) } else { self.until_due() };
+        match self.poll.poll(events, wait) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             other => other?,
         }
@@ -121,6 +126,23 @@ impl Origin {
             }
         }
         self.answer_due();
+        if self.listener.is_none() && events.is_empty() && self.in_flight == 0 {
+            self.ended = true;
+            return reply(&self.log);
+        }
+        Ok(())
+    }
+
+    fn address(&self) -> Result<SocketAddr> {
+        Ok(self.listener.as_ref().context("an origin that listens no more")?.local_addr()?)
+    }
+
+    /// Ends as a program does that is asked to: whoever has connected is answered, and nobody else.
+    fn close(&mut self) -> Result<()> {
+        self.accept()?;
+        if let Some(mut listener) = self.listener.take() {
+            self.poll.registry().deregister(&mut listener)?;
+        }
         Ok(())
     }
 
@@ -132,8 +154,9 @@ impl Origin {
     /// A new connection is not read here but when the poll names it: the poll's order is that in
     /// which the requests came, over all connections.
     fn accept(&mut self) -> Result<()> {
+        let Some(listener) = &self.listener else { return Ok(()) };
         loop {
-            let mut stream = match self.listener.accept() {
+            let mut stream = match listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error).context("the origin cannot accept"),
@@ -205,6 +228,7 @@ impl Origin {
             match line.split(' ').collect::<Vec<_>>()[..] {
                 ["count"] => reply(&self.log.len())?,
                 ["log"] => reply(&std::mem::take(&mut self.log))?,
+                ["close"] => self.close()?,
                 ["plugs"] => reply(&self.plugs)?,
                 ["health", word] => {
                     self.healthy = word == "good";

@@ -11,7 +11,7 @@ use crate::cores::Cores;
 use crate::figure::{Figure, OURS};
 use crate::findings::Findings;
 use crate::lab::Lab;
-use crate::measure::{abort, hold, idle, others, pace, release};
+use crate::measure::{abort, hold, idle, others, outage, pace, release};
 use crate::plan::Plan;
 use crate::{page, plot, table};
 
@@ -36,12 +36,13 @@ struct Measurement {
     make: fn(&Lab, &Plan, &mut Findings) -> Result<()>,
 }
 
-const MEASUREMENTS: [Measurement; 6] = [
+const MEASUREMENTS: [Measurement; 7] = [
     Measurement { name: "idle", section: idle::SECTION, make: idle::measure },
     Measurement { name: "hold", section: hold::SECTION, make: hold::measure },
     Measurement { name: "release", section: release::SECTION, make: release::measure },
     Measurement { name: "pace", section: pace::SECTION, make: pace::measure },
     Measurement { name: "abort", section: abort::SECTION, make: abort::measure },
+    Measurement { name: "outage", section: outage::SECTION, make: outage::measure },
     Measurement { name: "others", section: others::SECTION, make: others::measure },
 ];
 

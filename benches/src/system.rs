@@ -25,6 +25,8 @@ pub enum Kind {
     /// nginx with `limit_req` at a rate so low that it holds all but the first.
     LimitReq,
     Intermission,
+    /// The same, where requests that find no origin are held without a call.
+    HeldByItself,
     /// nginx with a script that polls, and lets go in order.
     LuaInOrder,
     /// nginx with a script that polls, and lets go as it comes.
@@ -75,7 +77,7 @@ impl Kind {
         match self {
             Self::Plain => "nginx",
             Self::LimitReq => "limit_req",
-            Self::Intermission => crate::figure::OURS,
+            Self::Intermission | Self::HeldByItself => crate::figure::OURS,
             Self::LuaInOrder => "Lua, in order",
             Self::Lua => "Lua",
             Self::Caddy => "Caddy",

@@ -71,15 +71,37 @@ fn instructions(
     scene: &str,
     carried: Carried,
 ) -> Result<Figure> {
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..plan.steady_rounds {
-        ours.push(instructions_per_request(lab, Kind::Intermission, workers, carried)?);
-        theirs.push(instructions_per_request(lab, Kind::Plain, workers, carried)?);
-    }
+    let rounds = compare(lab, plan, Kind::Intermission, workers, carried)?;
     let name = format!("instructions, {}, {scene}", carried.name);
-    Ok(Figure::new(SECTION, name, Unit::Instructions, Series(ours))
-        .beside(Kind::Plain.name(), Series(theirs))
-        .goal(Goal::RatioAtMost(1.01)))
+    Ok(figure(SECTION, name, rounds).goal(Goal::RatioAtMost(1.01)))
+}
+
+/// What it costs where requests that find no origin would be held.
+pub fn instructions_by_itself(lab: &Lab, plan: &Plan, section: &str) -> Result<Figure> {
+    let rounds = compare(lab, plan, Kind::HeldByItself, 1, BARE)?;
+    let name = format!("instructions, {}, 1 worker, while all is well", BARE.name);
+    Ok(figure(section, name, rounds).goal(Goal::RatioAtMost(1.015)))
+}
+
+fn figure(section: &str, name: String, [ours, theirs]: [Series; 2]) -> Figure {
+    Figure::new(section, name, Unit::Instructions, ours).beside(Kind::Plain.name(), theirs)
+}
+
+/// Instructions of a request through this kind of gate, and through none.
+fn compare(
+    lab: &Lab,
+    plan: &Plan,
+    kind: Kind,
+    workers: u32,
+    carried: Carried,
+) -> Result<[Series; 2]> {
+    let mut sides = [Series::default(), Series::default()];
+    for _ in 0..plan.steady_rounds {
+        for (kind, side) in [kind, Kind::Plain].into_iter().zip(&mut sides) {
+            side.0.push(instructions_per_request(lab, kind, workers, carried)?);
+        }
+    }
+    Ok(sides)
 }
 
 /// Instructions that the workers execute for one proxied request on kept connections: what they take

@@ -237,7 +237,7 @@ fn add_losses(findings: &mut Findings, all: &[Flow]) {
     let figure = |name: &str, of: fn(&Flow) -> f64| {
         let sum = |of: fn(&Flow) -> f64| Series(vec![all.iter().map(of).sum()]);
         Figure::new(SECTION, name, Unit::Count, sum(of))
-            .beside("of all rounds", sum(|flow| flow.released))
+            .beside("released", sum(|flow| flow.released))
             .goal(Goal::AtMost(0.0))
     };
     findings.add(figure("requests lost", |flow| flow.lost));

@@ -147,7 +147,7 @@ impl System for Nginx {
 
     fn held(&mut self) -> Result<Option<u32>> {
         Ok(Some(match self.kind {
-            Kind::Intermission => {
+            Kind::Intermission | Kind::HeldByItself => {
                 serde_json::from_str::<Status>(&self.call("status?format=json")?)?.held
             }
             Kind::Lua | Kind::LuaInOrder => self.ask("/gate/held")?.trim().parse()?,
@@ -201,11 +201,13 @@ impl Parts {
                 gate: "limit_req zone=hold burst=100000;",
                 ..Self::default()
             },
-            Kind::Intermission => {
+            Kind::Intermission | Kind::HeldByItself => {
+                let by_itself = "intermission on; intermission_auto on; \
+                                 intermission_auto_interval 50ms;";
                 let module = lab.module.as_deref().context("the module has not been built")?;
                 Self {
                     main: format!("load_module {};\n", module.display()),
-                    gate: "intermission on;",
+                    gate: if kind == Kind::HeldByItself { by_itself } else { "intermission on;" },
                     control: Some("intermission_control;"),
                     ..Self::default()
                 }
