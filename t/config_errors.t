@@ -36,6 +36,11 @@ my %wrong = (
     intermission_privileged_user_agent => ['"~(" "~*[a" ""'],
     intermission_read_body => ['on yes ""', qw(release held off)],
     intermission_interval => ['0 0ms -1 x ""', 'time'],
+    intermission_auto => ['yes 1 ""', qw(on off)],
+    intermission_auto_max_time => ['0 0s -1 x 25h ""', 'time'],
+    intermission_auto_interval => ['0 9ms -1 x 25h ""', 'time'],
+    intermission_auto_probe => ['up GET ""', qw(connect request /up)],
+    intermission_auto_replay => ['on all post ""', qw(none get)],
 );
 for my $directive (sort keys %wrong) {
     my ($values, @expected) = @{ $wrong{$directive} };
@@ -45,6 +50,11 @@ for my $directive (sort keys %wrong) {
 }
 refused('server { location / { intermission_control remote; } }',
     qw(intermission_control remote local any));
+
+refused('intermission_auto_probe "/a b";', 'intermission_auto_probe', '/a b', 'plain characters');
+refused(
+    'server { intermission_auto on; intermission_auto_probe request; intermission_auto_max_time 1h; }',
+    qw(intermission_auto_probe intermission_auto_interval intermission_auto_max_time 1000));
 
 # One wrong value among right ones.
 refused('intermission_health_check_path /up down;', 'intermission_health_check_path', 'down');

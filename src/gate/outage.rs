@@ -35,6 +35,8 @@ pub struct Outage {
     /// The first of the tickets for those who had arrived by then.
     reserved: Ticket,
     interval: Duration,
+    /// For how long a probe may be due before the first of those who are held goes instead.
+    neglect: Duration,
     /// When the last probe began, and when the next one may.
     probed: Moment,
     next_probe: Moment,
@@ -56,6 +58,8 @@ pub struct Failure {
     pub longest: Duration,
     /// How often its place says that the backend is probed, and how what is held is let go.
     pub interval: Duration,
+    /// Whether its place says that there is no probe but the first of those who are held.
+    pub first_probes: bool,
     pub policy: Policy,
 }
 
@@ -81,7 +85,7 @@ impl Outage {
     }
 
     pub(super) fn neglected_at(&self) -> Moment {
-        self.next_probe.plus(NEGLECT)
+        self.next_probe.plus(self.neglect)
     }
 
     pub(super) fn is_neglected(&self, now: Moment) -> bool {
@@ -130,6 +134,7 @@ impl Gate {
         self.outage.taken_back += 1;
         let change = goes_down.then(|| {
             self.outage.interval = failure.interval;
+            self.outage.neglect = if failure.first_probes { failure.interval } else { NEGLECT };
             self.outage.goes_on(now);
             self.change(State::Down, now, Cause::Refused)
         });
@@ -208,6 +213,7 @@ mod tests {
             held: None,
             longest: Duration::from_secs(30),
             interval: Duration::from_millis(250),
+            first_probes: false,
             policy: Policy::default(),
         }
     }
@@ -275,6 +281,15 @@ mod tests {
         gate.take_back(START, &failure(START, 0)).unwrap();
         assert_eq!(gate.settle(after(499), &waiting(0)), None);
         assert_eq!(gate.settle(after(500), &waiting(0)).unwrap().cause, Cause::Probed);
+    }
+
+    #[test]
+    fn the_first_is_the_probe_where_its_place_says_so() {
+        let mut gate = Gate::default();
+        let first = Failure { first_probes: true, ..failure(START, 0) };
+        gate.take_back(START, &first).unwrap();
+        assert_eq!(gate.settle(after(249), &waiting(0)), None);
+        assert_eq!(gate.settle(after(250), &waiting(0)).unwrap().cause, Cause::Probed);
     }
 
     #[test]

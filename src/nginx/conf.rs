@@ -56,6 +56,27 @@ pub enum TimeoutAction {
     Status(u16),
 }
 
+/// How it is seen that a backend is back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Probe {
+    /// By a connection that is made to it.
+    #[default]
+    Connect,
+    /// By the first of those who are held, which is sent.
+    Request,
+    /// By a good answer to a GET of this path.
+    Path(Vec<u8>),
+}
+
+/// Which requests are asked again that broke off on their way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replay {
+    #[default]
+    None,
+    /// GET and HEAD, without a body.
+    Get,
+}
+
 /// Who may use a control location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
@@ -105,6 +126,8 @@ pub struct LocConf {
     pub auto: Option<bool>,
     pub auto_max_time: Option<Duration>,
     pub auto_interval: Option<Duration>,
+    pub auto_probe: Option<Probe>,
+    pub auto_replay: Option<Replay>,
     /// Not inherited: a location is a control location or it is not.
     pub control: Option<Control>,
 }
@@ -217,6 +240,8 @@ impl LocConf {
         or(&mut self.auto, &outer.auto);
         or(&mut self.auto_max_time, &outer.auto_max_time);
         or(&mut self.auto_interval, &outer.auto_interval);
+        or(&mut self.auto_probe, &outer.auto_probe);
+        or(&mut self.auto_replay, &outer.auto_replay);
         or(&mut self.rate, &outer.rate);
         or(&mut self.concurrency, &outer.concurrency);
         or(&mut self.release_timeout, &outer.release_timeout);

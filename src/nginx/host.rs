@@ -88,6 +88,8 @@ pub struct AtBackend {
     pub taken: Cell<Option<Taken>>,
     /// It is held in the phase in which it was taken back; whether its answer has no body.
     pub parked: Cell<Option<bool>>,
+    /// It broke off on its way, and was asked again: that is done once.
+    pub replayed: Cell<bool>,
 }
 
 /// What nginx changes of a request that it is about to answer with an error.

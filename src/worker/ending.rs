@@ -94,7 +94,7 @@ impl<H: Host> Worker<H> {
         }
     }
 
-    fn abandon(&self, passage: &Passage<H>, flight: Flight) {
+    pub(super) fn abandon(&self, passage: &Passage<H>, flight: Flight) {
         match (flight, passage.entry.get()) {
             (Flight::Upgraded, _) => {}
             (Flight::Unattributed, _) => self.zone.abandon_unattributed(1, self.host.now()),

@@ -20,6 +20,8 @@ pub struct Patience {
     pub longest: Duration,
     /// How often the backend is probed.
     pub probes: Duration,
+    /// Whether the first of those who are held is the probe.
+    pub first_probes: bool,
     /// How often the worker looks at the zone meanwhile.
     pub looks: Duration,
     pub policy: Policy,
@@ -28,13 +30,15 @@ pub struct Patience {
 
 impl<H: Host> Worker<H> {
     /// A request that went through, and `arrived` at that moment, could not be sent to its backend, which
-    /// answered with `status`, so to speak. Until when it is held for that, if it is.
+    /// answered with `status`, so to speak. Until when it is held for that, if it is. `abandoned`, if it was
+    /// sent, and the backend may be at work for it.
     pub fn take_back(
         &self,
         passage: &Passage<H>,
         arrived: Moment,
         patience: &Patience,
         status: u32,
+        abandoned: bool,
     ) -> Option<Moment> {
         let Stage::Through(flight) = passage.stage() else { return None };
         let (entry, now) = (passage.entry()?, self.host.now());
@@ -58,6 +62,7 @@ impl<H: Host> Worker<H> {
             held: passage.was_held().then(|| (passage.since(), passage.ticket())),
             longest: patience.longest,
             interval: patience.probes,
+            first_probes: patience.first_probes,
             policy: patience.policy,
         };
         let take_back = |gate: &mut Gate| gate.take_back(now, &failure);
@@ -68,6 +73,9 @@ impl<H: Host> Worker<H> {
         let name = change.map(|_| locked.name(app).to_vec()).unwrap_or_default();
         drop(locked);
         self.began_to_hold(app, patience.looks, now);
+        if abandoned {
+            self.abandon(passage, flight);
+        }
         self.stop_counting(passage, flight, Outcome::Failed(status));
         if let Some(change) = &change {
             self.host.tell(Told::Changed { name: &name, change, held: survey.held + 1, now });

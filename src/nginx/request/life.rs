@@ -116,6 +116,7 @@ impl Passage {
                     output: Cell::new((None, ptr::null_mut())),
                     taken: Cell::new(None),
                     parked: Cell::new(None),
+                    replayed: Cell::new(false),
                 });
                 self.own.at_backend.set(Some(&*memory));
             }

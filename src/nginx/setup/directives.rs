@@ -121,7 +121,7 @@ const fn command(
     }
 }
 
-const COUNT: usize = 20;
+const COUNT: usize = 22;
 
 /// nginx takes commands that it could write to, though it does not.
 #[repr(transparent)]
@@ -218,6 +218,18 @@ pub static COMMANDS: Commands = Commands([
         PLACES,
         NGX_CONF_TAKE1,
         location::set_auto_interval,
+    ),
+    command(
+        ngx_string!("intermission_auto_probe"),
+        PLACES,
+        NGX_CONF_TAKE1,
+        location::set_auto_probe,
+    ),
+    command(
+        ngx_string!("intermission_auto_replay"),
+        PLACES,
+        NGX_CONF_TAKE1,
+        location::set_auto_replay,
     ),
     command(
         ngx_string!("intermission_control"),

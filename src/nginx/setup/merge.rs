@@ -9,7 +9,7 @@ use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
 
 use super::directives;
 use crate::nginx::conf::app::AppName;
-use crate::nginx::conf::{LocConf, MainConf, NO_NUMBER, Standing, coverage};
+use crate::nginx::conf::{LocConf, MainConf, NO_NUMBER, Probe, Standing, coverage};
 use crate::nginx::ffi::boundary::guarded;
 
 pub unsafe extern "C" fn merge_loc(
@@ -44,6 +44,16 @@ pub unsafe extern "C" fn merge_loc(
             inner.control = outer.control.filter(|_| unsafe { directives::stays_control(cf) });
         }
         inner.inherit(outer);
+        if asks_too_often(inner) {
+            ngx::ngx_conf_log_error!(
+                NGX_LOG_EMERG,
+                cf,
+                "\"intermission_auto_probe request\" may send one request at most {MOST_TRIES} times, as \
+                 each takes some more memory; lengthen \"intermission_auto_interval\" or shorten \
+                 \"intermission_auto_max_time\""
+            );
+            return NGX_CONF_ERROR.cast();
+        }
         inner.number = match inner.app.unwrap_or(AppName::Fixed(0)) {
             AppName::Fixed(number) => number,
             AppName::Evaluated(_) => NO_NUMBER,
@@ -66,6 +76,16 @@ pub unsafe extern "C" fn merge_loc(
         }
         ptr::null_mut()
     })
+}
+
+/// How often one request may be sent to see whether its backend is there. Each time takes up to 9 KB of its
+/// memory, which is given back when it is over.
+const MOST_TRIES: u128 = 1000;
+
+fn asks_too_often(conf: &LocConf) -> bool {
+    conf.auto == Some(true)
+        && conf.auto_probe == Some(Probe::Request)
+        && conf.auto_max_time().as_millis() > MOST_TRIES * conf.auto_interval().as_millis()
 }
 
 /// # Safety

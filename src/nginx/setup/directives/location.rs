@@ -15,7 +15,7 @@ use crate::control::values;
 use crate::gate::policy::{MAX_COUNT, Policy};
 use crate::nginx::conf::agent::Agent;
 use crate::nginx::conf::app::AppName;
-use crate::nginx::conf::{Control, MainConf, ReadBody, TimeoutAction};
+use crate::nginx::conf::{Control, MainConf, Probe, ReadBody, Replay, TimeoutAction};
 use crate::nginx::control;
 use crate::shm::MAX_NAME;
 
@@ -120,6 +120,30 @@ setter!(set_auto_max_time, "intermission_auto_max_time", |directive, conf| {
 
 setter!(set_auto_interval, "intermission_auto_interval", |directive, conf| {
     Directive::once(&mut conf.auto_interval, directive.interval()?)
+});
+
+setter!(set_auto_probe, "intermission_auto_probe", |directive, conf| {
+    let is_plain = |path: &[u8]| path.iter().all(u8::is_ascii_graphic);
+    let probe = match directive.value() {
+        b"connect" => Probe::Connect,
+        b"request" => Probe::Request,
+        path if path.starts_with(b"/") && is_plain(path) => Probe::Path(path.to_vec()),
+        _ => {
+            return Err("expected \"connect\", \"request\" or a path of plain characters that \
+                        begins with \"/\", such as /up"
+                .to_owned());
+        }
+    };
+    Directive::once(&mut conf.auto_probe, probe)
+});
+
+setter!(set_auto_replay, "intermission_auto_replay", |directive, conf| {
+    let replay = match directive.value() {
+        b"none" => Replay::None,
+        b"get" => Replay::Get,
+        _ => return Err("expected \"none\" or \"get\"".to_owned()),
+    };
+    Directive::once(&mut conf.auto_replay, replay)
 });
 
 setter!(set_release_rate, "intermission_release_rate", |directive, conf| {

@@ -1,0 +1,219 @@
+//! A server, and a connection that is made to see whether it is there.
+
+use core::ptr;
+use std::rc::Rc;
+
+use nginx_sys::{
+    NGX_AGAIN, NGX_OK, ngx_add_timer, ngx_close_connection, ngx_connection_t, ngx_create_pool,
+    ngx_cycle, ngx_destroy_pool, ngx_event_connect_peer, ngx_event_get_peer, ngx_event_t,
+    ngx_handle_read_event, ngx_handle_write_event, ngx_int_t, ngx_log_t, ngx_parse_url,
+    ngx_peer_connection_t, ngx_pnalloc, ngx_pool_t, ngx_str_t, ngx_url_t,
+};
+
+use super::Round;
+use crate::gate::outage::PROBE_TIME;
+use crate::nginx::ffi::boundary::guarded;
+
+/// As much of an answer as it takes to know its status: `HTTP/1.1 200`.
+const STATUS_LINE: usize = 12;
+
+/// What comes of a probe, if that is known yet: whether the server is there.
+type Found = Option<bool>;
+
+/// The address of a server.
+pub struct Server {
+    pub name: Vec<u8>,
+    /// What it is asked; nothing, if a connection is enough.
+    question: Rc<[u8]>,
+    url: ngx_url_t,
+    pool: *mut ngx_pool_t,
+}
+
+/// A connection that waits for its server.
+struct Probe {
+    round: Rc<Round>,
+    question: Rc<[u8]>,
+    sent: usize,
+    answer: [u8; STATUS_LINE],
+    received: usize,
+}
+
+impl Server {
+    /// `None` for what is no address.
+    pub fn parse(name: &[u8], path: &[u8]) -> Option<Self> {
+        let question = if path.is_empty() { Vec::new() } else { question(name, path) };
+        // SAFETY: all of it is in a pool of its own, which ends with the server; zeroes are right for
+        // what is not set.
+        unsafe {
+            let pool = ngx_create_pool(1024, (*ngx_cycle).log);
+            if pool.is_null() {
+                return None;
+            }
+            let url = core::mem::zeroed();
+            let mut server = Self { name: name.to_vec(), question: question.into(), url, pool };
+            let data = ngx_pnalloc(pool, name.len().max(1)).cast::<u8>();
+            if data.is_null() {
+                return None;
+            }
+            data.copy_from_nonoverlapping(name.as_ptr(), name.len());
+            server.url.url = ngx_str_t { len: name.len(), data };
+            server.url.set_no_resolve(1);
+            let parsed = ngx_parse_url(pool, &mut server.url) == NGX_OK as ngx_int_t;
+            (parsed && server.url.naddrs > 0).then_some(server)
+        }
+    }
+
+    /// Begins to look whether the server is there.
+    pub fn probe(&self, round: &Rc<Round>) -> Found {
+        // SAFETY: the addresses are what `parse` found; a connection that is made is closed here, or by
+        // its handler, which its data is for.
+        unsafe {
+            let address = &*self.url.addrs;
+            let mut name = address.name;
+            let mut peer: ngx_peer_connection_t = core::mem::zeroed();
+            peer.sockaddr = address.sockaddr;
+            peer.socklen = address.socklen;
+            peer.name = &mut name;
+            peer.get = Some(ngx_event_get_peer);
+            peer.log = silent_log();
+            let rc = ngx_event_connect_peer(&mut peer);
+            let Some(connection) = peer.connection.as_mut() else { return Some(false) };
+            let mut probe = Box::new(Probe {
+                round: round.clone(),
+                question: self.question.clone(),
+                sent: 0,
+                answer: [0; STATUS_LINE],
+                received: 0,
+            });
+            let found = match rc {
+                rc if rc == NGX_AGAIN as ngx_int_t => None,
+                rc if rc == NGX_OK as ngx_int_t => probe.go_on(connection),
+                _ => Some(false),
+            };
+            if found.is_some() {
+                ngx_close_connection(connection);
+                return found;
+            }
+            connection.data = Box::into_raw(probe).cast();
+            (*connection.read).handler = Some(on_event);
+            (*connection.write).handler = Some(on_event);
+            ngx_add_timer(connection.write, PROBE_TIME.as_millis() as usize);
+            None
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // SAFETY: the pool is the server's own.
+        unsafe { ngx_destroy_pool(self.pool) };
+    }
+}
+
+/// Asks for a page.
+fn question(server: &[u8], path: &[u8]) -> Vec<u8> {
+    let host = if server.starts_with(b"unix:") { &b"localhost"[..] } else { server };
+    let rest = &b"\r\nUser-Agent: intermission\r\nConnection: close\r\n\r\n"[..];
+    [&b"GET "[..], path, b" HTTP/1.1\r\nHost: ", host, rest].concat()
+}
+
+impl Probe {
+    /// Does on a connection what can be done without waiting.
+    ///
+    /// # Safety
+    ///
+    /// The connection is that of the probe, and made.
+    unsafe fn go_on(&mut self, connection: &mut ngx_connection_t) -> Found {
+        if self.question.is_empty() {
+            return Some(true);
+        }
+        // SAFETY: the caller's promise.
+        let found = unsafe { self.ask(connection).or_else(|| self.hear(connection)) };
+        // SAFETY: as above; a connection that is made has both events.
+        let awaited = unsafe {
+            ngx_handle_write_event(connection.write, 0) == NGX_OK as ngx_int_t
+                && ngx_handle_read_event(connection.read, 0) == NGX_OK as ngx_int_t
+        };
+        if awaited { found } else { Some(false) }
+    }
+
+    /// Sends what has not been sent of the question. A server that does not take it is not there.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::go_on`].
+    unsafe fn ask(&mut self, connection: &mut ngx_connection_t) -> Found {
+        while let Some(rest) = self.question.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            let Some(send) = connection.send else { return Some(false) };
+            // SAFETY: the caller's promise; nginx does not write to what it sends.
+            match unsafe { send(connection, rest.as_ptr().cast_mut(), rest.len()) } {
+                sent if sent > 0 => self.sent += sent.unsigned_abs(),
+                again if again == NGX_AGAIN as isize => return None,
+                _ => return Some(false),
+            }
+        }
+        None
+    }
+
+    /// Reads as much of the answer as is needed.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::go_on`].
+    unsafe fn hear(&mut self, connection: &mut ngx_connection_t) -> Found {
+        while let Some(room) = self.answer.get_mut(self.received..).filter(|room| !room.is_empty())
+        {
+            let Some(receive) = connection.recv else { return Some(false) };
+            // SAFETY: the caller's promise; there is as much room.
+            match unsafe { receive(connection, room.as_mut_ptr(), room.len()) } {
+                received if received > 0 => self.received += received.unsigned_abs(),
+                again if again == NGX_AGAIN as isize => return None,
+                _ => return Some(false),
+            }
+        }
+        Some(is_good(&self.answer))
+    }
+}
+
+/// Whether an answer begins with a status from 200 to 299.
+fn is_good(answer: &[u8; STATUS_LINE]) -> bool {
+    let status = answer.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(1..));
+    matches!(status, Some([b' ', b'2', tens, ones]) if tens.is_ascii_digit() && ones.is_ascii_digit())
+}
+
+/// Something has happened on a connection to a server, or nothing for too long.
+unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
+    guarded((), || {
+        // SAFETY: nginx passes an event of a connection of `probe`, which is closed once.
+        let (probe, found) = unsafe {
+            let connection = &mut *(*event).data.cast::<ngx_connection_t>();
+            let probe = connection.data.cast::<Probe>();
+            let is_over = (*event).timedout() != 0 || !is_connected(connection.fd);
+            let found = if is_over { Some(false) } else { (*probe).go_on(connection) };
+            let Some(found) = found else { return };
+            ngx_close_connection(connection);
+            (Box::from_raw(probe), found)
+        };
+        probe.round.answer(found);
+    });
+}
+
+fn is_connected(fd: i32) -> bool {
+    let mut error: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: room for a number, and its size.
+    let rc = unsafe {
+        let error = (&raw mut error).cast();
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, error, &mut length)
+    };
+    rc == 0 && error == 0
+}
+
+/// A log that nothing is written to: that a backend is down is no news while it is.
+fn silent_log() -> *mut ngx_log_t {
+    thread_local! {
+        // SAFETY: an empty log has no file and no level.
+        static SILENT: *mut ngx_log_t = Box::into_raw(Box::new(unsafe { core::mem::zeroed() }));
+    }
+    SILENT.try_with(|log| *log).unwrap_or(ptr::null_mut())
+}
