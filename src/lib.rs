@@ -9,6 +9,7 @@
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 mod control;
+mod escapes;
 mod gate;
 #[cfg(not(test))]
 mod nginx;

@@ -19,11 +19,17 @@ use std::fmt::{self, Write};
 #[cfg(test)]
 mod tests;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+
+use crate::escapes;
 use crate::gate::State;
 use crate::gate::policy::{MAX_COUNT, MAX_RATE, Policy};
 use crate::shm::MAX_NAME;
 
 const VERSION: u32 = 2;
+
+/// What has to be escaped in a name.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
 /// No app's line is longer, and no file has more of them than a zone could.
 pub const MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -99,7 +105,7 @@ impl Saved {
 
 impl SavedApp {
     fn format(&self, text: &mut String) {
-        let name = escaped(&self.name);
+        let name = percent_encode(&self.name, ESCAPED);
         if self.state == State::Maintenance {
             let _ = writeln!(text, "maintenance {name} retry_after={}", self.retry_after);
             return;
@@ -127,7 +133,7 @@ impl SavedApp {
             _ => return None,
         };
         let mut app = Self {
-            name: unescaped(words.next()?)?,
+            name: name_of(words.next()?)?,
             state,
             pause: 0,
             until_unix_ms: None,
@@ -190,26 +196,6 @@ fn checksum(bytes: &[u8]) -> u64 {
     })
 }
 
-fn escaped(name: &[u8]) -> String {
-    name.iter().fold(String::with_capacity(name.len()), |mut text, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') {
-            text.push(char::from(*byte));
-        } else {
-            let _ = write!(text, "%{byte:02x}");
-        }
-        text
-    })
-}
-
-fn unescaped(text: &str) -> Option<Vec<u8>> {
-    let mut name = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-        name.push(match byte {
-            b'%' => u8::try_from(digit(bytes.next())? * 16 + digit(bytes.next())?).ok()?,
-            byte => byte,
-        });
-    }
-    (!name.is_empty() && name.len() <= MAX_NAME).then_some(name)
+fn name_of(text: &str) -> Option<Vec<u8>> {
+    escapes::decode(text.as_bytes()).filter(|name| !name.is_empty() && name.len() <= MAX_NAME)
 }

@@ -1,10 +1,10 @@
 //! The arguments of a call: `name=value` pairs of the query string.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use super::{Call, values};
+use crate::escapes;
 use crate::gate::policy::{MAX_COUNT, Policy};
 
 /// What is wrong with the arguments, in words for whoever made the call.
@@ -20,7 +20,7 @@ impl fmt::Display for BadArgument {
 /// The arguments of one call, each known to it and given once.
 #[derive(Debug, Default)]
 pub struct Args<'q> {
-    pairs: Vec<(&'q [u8], Cow<'q, [u8]>)>,
+    pairs: Vec<(&'q [u8], Vec<u8>)>,
 }
 
 /// The arguments that every call knows.
@@ -43,7 +43,7 @@ impl<'q> Args<'q> {
 
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         let found = self.pairs.iter().find(|(known, _)| *known == name.as_bytes());
-        found.map(|(_, value)| value.as_ref())
+        found.map(|(_, value)| value.as_slice())
     }
 
     fn check_name(&self, call: Call, name: &[u8]) -> Result<(), BadArgument> {
@@ -181,27 +181,11 @@ impl Args<'_> {
 }
 
 /// Undoes the escapes of a query string.
-fn decode<'q>(value: &'q [u8], name: &[u8]) -> Result<Cow<'q, [u8]>, BadArgument> {
-    if !value.iter().any(|byte| matches!(byte, b'%' | b'+')) {
-        return Ok(Cow::Borrowed(value));
-    }
-    let mut decoded = Vec::with_capacity(value.len());
-    let mut bytes = value.iter();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'+' => b' ',
-            b'%' => escaped(bytes.next(), bytes.next()).ok_or_else(|| {
-                BadArgument(format!("argument \"{}\" has a broken escape (%)", shown(name)))
-            })?,
-            _ => *byte,
-        });
-    }
-    Ok(Cow::Owned(decoded))
-}
-
-fn escaped(high: Option<&u8>, low: Option<&u8>) -> Option<u8> {
-    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
-    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+fn decode(value: &[u8], name: &[u8]) -> Result<Vec<u8>, BadArgument> {
+    let spaced: Vec<u8> =
+        value.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    escapes::decode(&spaced)
+        .ok_or_else(|| BadArgument(format!("argument \"{}\" has a broken escape (%)", shown(name))))
 }
 
 /// Bytes from outside, fit to be shown: short, and without control characters.

@@ -4,6 +4,7 @@ use core::fmt::Write;
 
 use nginx_sys::ngx_http_request_t;
 use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use super::answer::Answer;
 use crate::control::Call;
@@ -13,6 +14,9 @@ const PAGE: &str = include_str!("dashboard.html");
 
 /// Stands in the page where the nonce of a response goes.
 const NONCE: &str = "%NONCE%";
+
+/// What has to be escaped in a segment of a path.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Nothing from elsewhere, no script or style but the page's own, no frame around it.
 const POLICY: &str = "default-src 'none'; script-src 'nonce-%NONCE%'; style-src 'nonce-%NONCE%'; \
@@ -70,7 +74,7 @@ pub unsafe fn redirect(request: *mut ngx_http_request_t) -> Option<Answer> {
         return None;
     }
     let name = path.rsplit(|byte| *byte == b'/').next()?;
-    let target = format!("./{}/", escaped(name));
+    let target = format!("./{}/", percent_encode(name, ESCAPED));
     Some(
         Answer::line(301, format!("The dashboard is at {target}.")).with_header("Location", target),
     )
@@ -90,17 +94,4 @@ unsafe fn location<'a>(request: *mut ngx_http_request_t) -> Option<&'a [u8]> {
         let is_exact = core.exact_match() != 0;
         (name.starts_with(b"/") && !is_exact).then(|| name.strip_suffix(b"/").unwrap_or(name))
     }
-}
-
-/// A segment of a path, as it stands in an address.
-fn escaped(segment: &[u8]) -> String {
-    let mut escaped = String::with_capacity(segment.len());
-    for byte in segment {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
-            escaped.push(char::from(*byte));
-        } else {
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-    }
-    escaped
 }
