@@ -103,8 +103,9 @@ impl Store {
     pub fn begin(&self, worker: &Worker) {
         self.catch_up(worker);
         // SAFETY: called while the worker starts.
-        if !unsafe { inotify::watch(self.file.directory(), Some(on_directory)) } {
-            self.complain("cannot be watched", &io::Error::last_os_error());
+        let watched = unsafe { inotify::watch(self.file.directory(), Some(on_directory)) };
+        if let Err(error) = watched {
+            self.complain("cannot be watched", &error);
         }
     }
 

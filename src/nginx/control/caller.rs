@@ -1,14 +1,16 @@
 //! Who may call: local clients only, unless said otherwise, and no other site's pages.
 
-use core::net::Ipv6Addr;
+use core::net::SocketAddr;
 
 use nginx_sys::ngx_http_request_t;
+use rustix::net::{AddressFamily, getpeername};
 
 use super::answer::Answer;
 use crate::control::args::shown;
 use crate::control::{is_cross_site, is_silent_browser};
 use crate::nginx::conf::{Control, LocConf};
 use crate::nginx::ffi::headers;
+use crate::nginx::ffi::watched::borrowed;
 
 /// # Safety
 ///
@@ -76,27 +78,17 @@ pub unsafe fn name(request: *mut ngx_http_request_t) -> String {
 
 /// Whether the other side of a socket is this machine, whatever headers or a PROXY protocol say.
 /// A socket that has no one other side (HTTP/3) is not local.
-fn is_local(fd: i32) -> bool {
-    // SAFETY: all-zero addresses are valid; the kernel writes no more than it is given room for,
-    // and the family says which of them it wrote.
-    unsafe {
-        let mut address: libc::sockaddr_storage = core::mem::zeroed();
-        let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-        if libc::getpeername(fd, (&raw mut address).cast(), &mut length) != 0 {
-            return false;
-        }
-        match i32::from(address.ss_family) {
-            libc::AF_UNIX => true,
-            libc::AF_INET => {
-                let address = &*(&raw const address).cast::<libc::sockaddr_in>();
-                address.sin_addr.s_addr.to_ne_bytes()[0] == 127
-            }
-            libc::AF_INET6 => {
-                let address = &*(&raw const address).cast::<libc::sockaddr_in6>();
-                let address = Ipv6Addr::from(address.sin6_addr.s6_addr);
-                address.is_loopback() || address.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback())
-            }
-            _ => false,
-        }
-    }
+///
+/// # Safety
+///
+/// The socket is open.
+unsafe fn is_local(fd: i32) -> bool {
+    // SAFETY: the caller's promise.
+    let socket = unsafe { borrowed(fd) };
+    let Some(address) = socket.and_then(|socket| getpeername(socket).ok().flatten()) else {
+        return false;
+    };
+    address.address_family() == AddressFamily::UNIX
+        || SocketAddr::try_from(address)
+            .is_ok_and(|address| address.ip().to_canonical().is_loopback())
 }

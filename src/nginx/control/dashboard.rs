@@ -1,10 +1,9 @@
 //! The dashboard: a page for people, from which they call what scripts call.
 
-use core::fmt::Write;
-
 use nginx_sys::ngx_http_request_t;
 use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::answer::Answer;
 use crate::control::Call;
@@ -35,13 +34,8 @@ pub fn page() -> Result<Answer, Answer> {
 /// A number used once, so that no other page can know it.
 fn nonce() -> Option<String> {
     let mut bytes = [0_u8; 16];
-    // SAFETY: the kernel writes no more than the array's length.
-    let written = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-    let mut nonce = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        let _ = write!(nonce, "{byte:02x}");
-    }
-    usize::try_from(written).is_ok_and(|written| written == bytes.len()).then_some(nonce)
+    let written = getrandom(&mut bytes, GetRandomFlags::empty());
+    (written == Ok(bytes.len())).then(|| format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
 /// Whether the path is the control location itself, and ends in a slash. That goes before the

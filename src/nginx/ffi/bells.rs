@@ -6,48 +6,42 @@
 //! finds nothing to do and sleeps on. A doorbell carries no news, those are in the zone, so that a
 //! ring that is lost costs time (`intermission_interval`) and nothing else.
 
-use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::OnceLock;
 
 use nginx_sys::{
     NGX_USE_CLEAR_EVENT, ngx_connection_t, ngx_event_flags, ngx_event_handler_pt, ngx_event_t,
 };
+use rustix::event::{EventfdFlags, eventfd};
 
-use super::watched::{CLOSED, connect, read_events};
+use super::watched::{connect, read_events};
 
-const BELLS: usize = 32;
-
-static DESCRIPTORS: [AtomicI32; BELLS] = [const { AtomicI32::new(CLOSED) }; BELLS];
+static BELLS: [OnceLock<OwnedFd>; 32] = [const { OnceLock::new() }; 32];
 
 /// Makes the doorbells, unless they are there already. Without them the interval has to do.
 pub fn make() {
-    for descriptor in &DESCRIPTORS {
-        if descriptor.load(Relaxed) == CLOSED {
-            // SAFETY: the call takes no pointers.
-            let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-            descriptor.store(fd.max(CLOSED), Relaxed);
+    for bell in BELLS.iter().filter(|bell| bell.get().is_none()) {
+        if let Ok(descriptor) = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK) {
+            let _ = bell.set(descriptor);
         }
     }
 }
 
 /// Rings for the workers in `slots`, each doorbell once.
 pub fn ring(slots: impl Iterator<Item = usize>) {
-    let mut rung = [false; BELLS];
+    let mut rung = [false; BELLS.len()];
     for slot in slots {
-        let bell = slot % BELLS;
-        if let Some(rung) = rung.get_mut(bell).filter(|rung| !**rung) {
+        let rung = rung.get_mut(slot % BELLS.len());
+        if let (Some(rung @ false), Some(descriptor)) = (rung, of(slot)) {
             *rung = true;
-            ring_bell(bell);
+            // It is never full, as 2^64 writes are many.
+            let _ = rustix::io::write(descriptor, &1_u64.to_ne_bytes());
         }
     }
 }
 
-fn ring_bell(bell: usize) {
-    let Some(descriptor) = DESCRIPTORS.get(bell).map(|fd| fd.load(Relaxed)) else { return };
-    let one: u64 = 1;
-    if descriptor != CLOSED {
-        // SAFETY: eight bytes, as an eventfd expects; it is never full, as 2^64 writes are many.
-        unsafe { libc::write(descriptor, (&raw const one).cast(), size_of::<u64>()) };
-    }
+fn of(slot: usize) -> Option<&'static OwnedFd> {
+    BELLS.get(slot % BELLS.len())?.get()
 }
 
 /// Calls `handler` whenever somebody rings for `slot`, and when the worker is told to exit. `false`
@@ -57,10 +51,10 @@ fn ring_bell(bell: usize) {
 ///
 /// Called while a worker starts.
 pub unsafe fn listen(slot: usize, handler: ngx_event_handler_pt) -> bool {
-    let descriptor = DESCRIPTORS.get(slot % BELLS).map_or(CLOSED, |fd| fd.load(Relaxed));
+    let Some(descriptor) = of(slot) else { return false };
     // SAFETY: the caller's promise, and nginx's own flags.
     unsafe {
-        let Some(connection) = connect(descriptor, handler) else { return false };
+        let Some(connection) = connect(descriptor.as_raw_fd(), handler) else { return false };
         // nginx calls the handlers of what is idle when it is told to exit.
         (*connection).set_idle(1);
         ngx_event_flags & NGX_USE_CLEAR_EVENT as usize != 0 && read_events(connection)

@@ -1,6 +1,11 @@
 //! The client of a held request: whether it is still there.
 
+use core::slice;
+
 use nginx_sys::ngx_connection_t;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::watched::borrowed;
 
 /// Whether the client is seen to have left. nginx's own flags say what the last look at the
 /// sockets brought; the socket itself says what came since.
@@ -42,9 +47,15 @@ pub unsafe fn has_stopped_listening(connection: *mut ngx_connection_t) -> bool {
 }
 
 /// Whether the other side of a socket has closed it, even behind data that nobody has read.
-fn has_hung_up(fd: i32) -> bool {
-    let hung_up = libc::POLLHUP | libc::POLLERR | libc::POLLRDHUP;
-    let mut poll = libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
-    // SAFETY: one pollfd, and no waiting.
-    unsafe { libc::poll(&mut poll, 1, 0) == 1 && poll.revents & hung_up != 0 }
+///
+/// # Safety
+///
+/// The socket is open.
+unsafe fn has_hung_up(fd: i32) -> bool {
+    // SAFETY: the caller's promise.
+    let Some(socket) = (unsafe { borrowed(fd) }) else { return false };
+    let mut look = PollFd::from_borrowed_fd(socket, PollFlags::RDHUP);
+    let found = poll(slice::from_mut(&mut look), Some(&Timespec::default()));
+    let hung_up = PollFlags::HUP | PollFlags::ERR | PollFlags::RDHUP;
+    found == Ok(1) && look.revents().intersects(hung_up)
 }

@@ -4,15 +4,14 @@ use core::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nginx_sys::{ngx_gmtime, ngx_tm_t};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::gate::time::{Moment, micros};
 
 /// The time on the machine's monotonic clock, finer and fresher than nginx's cached one, which
 /// stands still while a batch of events is worked off.
 pub fn now() -> Moment {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer leads to a timespec; this clock always exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    let time = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
     Moment::from_micros(micros(Duration::new(seconds, nanos)))

@@ -5,6 +5,7 @@ use core::cell::Cell;
 
 use crate::nginx::ffi::local::Local;
 use nginx_sys::ngx_cycle;
+use rustix::process::{Resource, getrlimit};
 
 /// File descriptors for what is no connection: logs, listening sockets, temporary files.
 const OTHER_FILES: usize = 64;
@@ -45,10 +46,7 @@ fn budgets() -> [(usize, usize); 2] {
 fn most_files() -> usize {
     static KNOWN: Local<Cell<usize>> = Local::new(Cell::new(0));
     if KNOWN.get().get() == 0 {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: the pointer leads to an rlimit.
-        let failed = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0;
-        let most = if failed { u64::MAX } else { limit.rlim_cur };
+        let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         KNOWN.get().set(usize::try_from(most).unwrap_or(usize::MAX));
     }
     KNOWN.get().get()

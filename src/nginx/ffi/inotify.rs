@@ -1,38 +1,34 @@
 //! Which files in a directory are replaced: the system's inotify.
 
-use core::iter;
-use core::mem::offset_of;
+use core::mem::MaybeUninit;
+use std::io;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::path::Path;
 
 use nginx_sys::{ngx_connection_t, ngx_event_handler_pt, ngx_event_t, ngx_free_connection};
+use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
 
-use super::paths::c_path;
-use super::watched::{CLOSED, connect, read_events};
+use super::watched::{borrowed, connect, read_events};
 
-/// Calls `handler` whenever a file in a directory was replaced. `false` if this cannot be had.
+/// Calls `handler` whenever a file in a directory was replaced.
 ///
 /// # Safety
 ///
 /// Called while a worker starts.
-pub unsafe fn watch(directory: &Path, handler: ngx_event_handler_pt) -> bool {
-    let Some(path) = c_path(directory) else { return false };
-    // SAFETY: the path ends with a zero; the descriptor is closed again if it cannot be used.
+pub unsafe fn watch(directory: &Path, handler: ngx_event_handler_pt) -> io::Result<()> {
+    let descriptor = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    add_watch(&descriptor, directory, WatchFlags::MOVED_TO)?;
+    let full = || io::Error::other("nginx has no connection for it");
+    // SAFETY: the caller's promise; the connection has the descriptor, or is given back.
     unsafe {
-        let descriptor = libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK);
-        if descriptor == CLOSED {
-            return false;
-        }
-        let watched = libc::inotify_add_watch(descriptor, path.as_ptr(), libc::IN_MOVED_TO);
-        let connection = connect(descriptor, handler).filter(|_| watched != CLOSED);
-        if connection.is_some_and(|connection| read_events(connection)) {
-            return true;
-        }
-        if let Some(connection) = connection {
+        let connection = connect(descriptor.as_raw_fd(), handler).ok_or_else(full)?;
+        if !read_events(connection) {
             ngx_free_connection(connection);
+            return Err(full());
         }
-        libc::close(descriptor);
     }
-    false
+    let _nginx_has_it = descriptor.into_raw_fd();
+    Ok(())
 }
 
 /// Reads what happened in a directory: whether the file of this name was replaced, or may have been.
@@ -41,30 +37,15 @@ pub unsafe fn watch(directory: &Path, handler: ngx_event_handler_pt) -> bool {
 ///
 /// `event` is one of a connection that [`watch`] made.
 pub unsafe fn was_replaced(event: *mut ngx_event_t, name: &[u8]) -> bool {
-    // SAFETY: the event's data is its connection.
-    let descriptor = unsafe { (*(*event).data.cast::<ngx_connection_t>()).fd };
-    let mut buffer = [0u8; 4096];
+    // SAFETY: the event's data is its connection, whose descriptor is never closed.
+    let descriptor = unsafe { borrowed((*(*event).data.cast::<ngx_connection_t>()).fd) };
+    let Some(descriptor) = descriptor else { return false };
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut events = Reader::new(descriptor, &mut buffer);
     let mut replaced = false;
-    loop {
-        // SAFETY: the buffer is as long as it is said to be.
-        let count = unsafe { libc::read(descriptor, buffer.as_mut_ptr().cast(), buffer.len()) };
-        match usize::try_from(count).ok().and_then(|count| buffer.get(..count)) {
-            None | Some([]) => return replaced,
-            // What has no name is about the directory, or says that there was more than could be told.
-            Some(events) => replaced |= names(events).any(|it| it.is_empty() || it == name),
-        }
+    while let Ok(event) = events.next() {
+        // What has no name is about the directory, or says that there was more than could be told.
+        replaced |= event.file_name().is_none_or(|it| it.is_empty() || it.to_bytes() == name);
     }
-}
-
-/// The names in inotify's events. They are taken as bytes, wherever those stand.
-fn names(mut events: &[u8]) -> impl Iterator<Item = &[u8]> {
-    iter::from_fn(move || {
-        let (head, rest) = events.split_at_checked(size_of::<libc::inotify_event>())?;
-        let (_, length) = head.split_at_checked(offset_of!(libc::inotify_event, len))?;
-        let length = u32::from_ne_bytes(*length.first_chunk()?);
-        let (name, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-        events = rest;
-        // The system fills it up with zeros.
-        name.split(|byte| *byte == 0).next()
-    })
+    replaced
 }

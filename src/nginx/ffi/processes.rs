@@ -3,6 +3,8 @@
 use std::fs;
 
 use nginx_sys::ngx_exiting;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 use crate::shm::start_of;
 
@@ -14,10 +16,8 @@ pub fn is_exiting() -> bool {
 
 /// Whether there is a process with this id.
 pub fn exists(pid: u32) -> bool {
-    let Ok(pid) = libc::pid_t::try_from(pid) else { return false };
-    // SAFETY: signal 0 is not sent; the call only says whether it could be.
-    let found = unsafe { libc::kill(pid, 0) } == 0;
-    found || std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| matches!(test_kill_process(pid), Ok(()) | Err(Errno::PERM)))
 }
 
 /// When the process with this id started, if the system tells.

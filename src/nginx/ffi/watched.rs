@@ -1,5 +1,7 @@
 //! Descriptors that are no client's, in nginx's event loop.
 
+use std::os::fd::BorrowedFd;
+
 use nginx_sys::{
     NGX_OK, ngx_connection_t, ngx_cycle, ngx_event_actions, ngx_event_handler_pt,
     ngx_get_connection,
@@ -8,7 +10,17 @@ use nginx_sys::{
 use super::constants::{CLEAR_EVENT, READ_EVENT};
 
 /// Not a file descriptor.
-pub const CLOSED: i32 = -1;
+const CLOSED: i32 = -1;
+
+/// A descriptor that is nginx's, for the system's calls.
+///
+/// # Safety
+///
+/// It is not closed while this is used.
+pub unsafe fn borrowed<'a>(descriptor: i32) -> Option<BorrowedFd<'a>> {
+    // SAFETY: the caller's promise.
+    (descriptor != CLOSED).then(|| unsafe { BorrowedFd::borrow_raw(descriptor) })
+}
 
 /// Makes a connection of a descriptor that is no client's, as nginx itself does for its channels.
 ///
@@ -19,9 +31,6 @@ pub unsafe fn connect(
     descriptor: i32,
     handler: ngx_event_handler_pt,
 ) -> Option<*mut ngx_connection_t> {
-    if descriptor == CLOSED {
-        return None;
-    }
     // SAFETY: nginx's event module is up when the modules' `init_process` run in a worker.
     unsafe {
         let cycle = ngx_cycle;

@@ -5,6 +5,8 @@ use nginx_sys::{
     NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_http_request_t, ngx_http_upstream_state_t,
     ngx_http_upstream_t, ngx_int_t, ngx_str_t,
 };
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 use super::{hold, outcome};
 use crate::nginx::conf::{LocConf, Probe, Replay};
@@ -171,10 +173,7 @@ unsafe fn is_forbidden(name: Option<&ngx_str_t>) -> bool {
     // SAFETY: the caller's promise.
     let name = name.map_or(&[][..], |name| unsafe { headers::bytes(name) });
     let Some(path) = name.strip_prefix(b"unix:") else { return false };
-    let Ok(path) = std::ffi::CString::new(path) else { return false };
-    // SAFETY: a path that ends with a null.
-    let refused = unsafe { libc::access(path.as_ptr(), libc::W_OK) } != 0;
-    refused && std::io::Error::last_os_error().kind() == std::io::ErrorKind::PermissionDenied
+    matches!(access(path, Access::WRITE_OK), Err(Errno::ACCESS | Errno::PERM))
 }
 
 /// nginx sends the header of an answer. If that is one of a request that was taken back, it is none: the

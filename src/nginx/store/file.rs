@@ -6,12 +6,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use crate::control::args::shown;
 use crate::state_file::{MAX_BYTES, Saved};
@@ -76,13 +79,10 @@ impl StateFile {
             let what = format!("its lock {} cannot be used ({error}){advice}", quoted(&path));
             io::Error::new(error.kind(), what)
         })?;
-        // SAFETY: the descriptor is open.
-        if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
-            return Ok(Some(lock));
-        }
-        match io::Error::last_os_error() {
-            busy if busy.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            error => Err(error),
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(lock)),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -156,9 +156,7 @@ fn open_own(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     let file = open(path, options.read(true).write(true).create(true).truncate(false).mode(0o600))?;
     let metadata = file.metadata()?;
-    // SAFETY: the call takes no pointers, and cannot fail.
-    let user = unsafe { libc::geteuid() };
-    if metadata.uid() == user && metadata.mode() & OTHERS == 0 {
+    if metadata.uid() == geteuid().as_raw() && metadata.mode() & OTHERS == 0 {
         Ok(file)
     } else {
         Err(io::Error::other("others can open it"))

@@ -9,10 +9,12 @@ use nginx_sys::{
     ngx_handle_read_event, ngx_handle_write_event, ngx_int_t, ngx_log_t, ngx_parse_url,
     ngx_peer_connection_t, ngx_pnalloc, ngx_pool_t, ngx_str_t, ngx_url_t,
 };
+use rustix::net::sockopt::socket_error;
 
 use super::Round;
 use crate::gate::outage::PROBE_TIME;
 use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::watched::borrowed;
 
 /// As much of an answer as it takes to know its status: `HTTP/1.1 200`.
 const STATUS_LINE: usize = 12;
@@ -198,15 +200,13 @@ unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
     });
 }
 
-fn is_connected(fd: i32) -> bool {
-    let mut error: libc::c_int = 0;
-    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: room for a number, and its size.
-    let rc = unsafe {
-        let error = (&raw mut error).cast();
-        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, error, &mut length)
-    };
-    rc == 0 && error == 0
+/// # Safety
+///
+/// The socket is open.
+unsafe fn is_connected(fd: i32) -> bool {
+    // SAFETY: the caller's promise.
+    let socket = unsafe { borrowed(fd) };
+    socket.is_some_and(|socket| socket_error(socket) == Ok(Ok(())))
 }
 
 /// A log that nothing is written to: that a backend is down is no news while it is.
