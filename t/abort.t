@@ -14,15 +14,8 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        client_max_body_size 10m;
-        intermission on;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    client_max_body_size 10m;
 EOF
 
 my %leave = (
@@ -97,6 +90,6 @@ is_deeply [ $origin->uris ], [], 'they do not reach the origin';
 my $status = $t->status;
 is $status->{totals}{released}, 2, 'they alone count as released';
 is $status->{in_flight}, 0, 'nothing is in flight';
-is scalar(grep {/^499 /} split /\n/, $t->server->access_log), $gone, 'the others are logged as 499';
+is scalar($t->server->accessed(qr/^499 /)), $gone, 'the others are logged as 499';
 
 $t->finish;

@@ -15,21 +15,15 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        client_max_body_size 20m;
-        intermission on;
+$t->start(default_server(<<'EOF'));
+    client_max_body_size 20m;
 
-        location /release { proxy_pass http://%%ORIGIN%%; }
-        location /release-unbuffered {
-            proxy_request_buffering off;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /held { intermission_read_body held; proxy_pass http://%%ORIGIN%%; }
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
+    location /release { proxy_pass http://%%ORIGIN%%; }
+    location /release-unbuffered {
+        proxy_request_buffering off;
+        proxy_pass http://%%ORIGIN%%;
     }
+    location /held { intermission_read_body held; proxy_pass http://%%ORIGIN%%; }
 EOF
 
 my %leave = (close => sub { $_[0]->close }, half_close => sub { $_[0]->half_close });
@@ -54,7 +48,7 @@ sub begin_post {
     return $client;
 }
 
-sub ended { return scalar grep {m{ POST /}} split /\n/, $t->server->access_log }
+sub ended { return scalar $t->server->accessed(qr{ POST /}) }
 
 # Read after the release, which is the default.
 my @left;    # kept, as a half-closed connection would end with its variable

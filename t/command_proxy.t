@@ -8,61 +8,47 @@ use warnings;
 use FindBin qw($Bin);
 use IO::Select;
 use IO::Socket::INET;
-use POSIX ();
 use Test::More;
 
 use lib "$Bin/lib";
 use Intermission::Test;
+use Intermission::Test::Between;
 use Intermission::Test::Command;
 
 my $t = Intermission::Test->new;
-$t->start(<<'EOC');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        location /intermission/ { intermission_control; }
-    }
-EOC
+$t->start;
 
 my ($folder, $port) = ($t->folder, $t->port);
 
 # Knows the way to one host only.
-my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 16) or die;
-my $proxy = fork // die "fork: $!";
-if (!$proxy) {
-    $SIG{TERM} = 'DEFAULT';
-    $SIG{CHLD} = $SIG{PIPE} = 'IGNORE';
-    while (my $from = $listener->accept) {
-        forward($from) if !fork;
-    }
-    POSIX::_exit(0);
-}
+my $proxy = Intermission::Test::Between->new(\&forward);
 
 sub forward {
     my ($from) = @_;
     my $head = '';
-    while ($head !~ /\r\n\r\n/) { sysread $from, $head, 4096, length $head or POSIX::_exit(1) }
+    while ($head !~ /\r\n\r\n/) { sysread $from, $head, 4096, length $head or return }
     my ($line) = $head =~ /^(.*)\r\n/;
-    open my $log, '>>', "$folder/proxied" or POSIX::_exit(1);
+    open my $log, '>>', "$folder/proxied" or return;
     print {$log} "$line\n";
     close $log;
     if ($line !~ /^CONNECT shop\.test:\d+ /) {
         syswrite $from, "HTTP/1.1 403 Forbidden\r\n\r\n";
-        POSIX::_exit(0);
+        return;
     }
-    my $to = IO::Socket::INET->new("127.0.0.1:$port") or POSIX::_exit(1);
+    my $to = IO::Socket::INET->new("127.0.0.1:$port") or return;
     syswrite $from, "HTTP/1.1 200 OK\r\n\r\n";
     my $both = IO::Select->new($from, $to);
     while (1) {
         for my $ready ($both->can_read) {
-            sysread $ready, my $bytes, 65_536 or POSIX::_exit(0);
+            sysread $ready, my $bytes, 65_536 or return;
             syswrite $ready == $from ? $to : $from, $bytes;
         }
     }
 }
 
-sub proxied { return scalar split /\n/, Intermission::Test::Server::slurp("$folder/proxied") }
+sub proxied { return scalar split /\n/, slurp("$folder/proxied") }
 
-my %proxy = (http_proxy => 'http://127.0.0.1:' . $listener->sockport);
+my %proxy = (http_proxy => 'http://127.0.0.1:' . $proxy->port);
 my $run = intermission($t, 'run', '--url' => "http://shop.test:$port/intermission", \%proxy, 'true');
 is $run->status, 0, 'through the proxy' or diag $run->said;
 cmp_ok proxied(), '>', 2, 'which is asked';
@@ -85,6 +71,5 @@ my $socks = intermission($t, 'status', '--url' => 'http://elsewhere.test/x',
 is $socks->status, 75, 'a proxy of another kind';
 like $socks->said, qr/: all_proxy names no HTTP proxy: set no_proxy to elsewhere\.test/, 'is told';
 
-kill 'TERM', $proxy;
-waitpid $proxy, 0;
+$proxy->stop;
 $t->finish;

@@ -9,37 +9,21 @@ use warnings;
 
 use FindBin qw($Bin);
 use IO::Socket::INET;
-use POSIX ();
 use Test::More;
 
 use lib "$Bin/lib";
 use Intermission::Test;
+use Intermission::Test::Between;
 use Intermission::Test::Command;
 
 my $t = Intermission::Test->new;
-$t->start(<<'EOC');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        location / { intermission on; return 200 "page\n"; }
-        location /intermission/ { intermission_control; }
-    }
-EOC
+$t->start;
 
 my $folder = $t->folder;
 
 # Passes each call on to nginx; one that pauses only when there is no file `stuck`. With a file `old`
 # the answers are those of a module that does not number its pauses.
-my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 16, ReuseAddr => 1) or die;
-my $forwarder = fork // die "fork: $!";
-if (!$forwarder) {
-    $SIG{$_} = 'DEFAULT' for qw(TERM ALRM);
-    alarm 300;
-    $SIG{CHLD} = $SIG{PIPE} = 'IGNORE';
-    while (my $from = $listener->accept) {
-        forward($from) if !fork;
-    }
-    POSIX::_exit(0);
-}
+my $forwarder = Intermission::Test::Between->new(\&forward);
 
 sub forward {
     my ($from) = @_;
@@ -47,30 +31,29 @@ sub forward {
     if ($call =~ m{^\S+ \S+/enable}) {
         select undef, undef, undef, 0.01 while -e "$folder/stuck";
     }
-    my $to = IO::Socket::INET->new('127.0.0.1:' . $t->port) or POSIX::_exit(1);
+    my $to = IO::Socket::INET->new('127.0.0.1:' . $t->port) or return;
     syswrite $to, $call =~ s/\r\n/\r\nConnection: close\r\n/r;
     while (sysread $to, my $answer, 65_536) {
         $answer =~ s/^pause: /Pause: /m if -e "$folder/old";
         syswrite $from, $answer;
     }
     $t->write_file('late', '') if $call =~ m{^\S+ \S+/enable};
-    POSIX::_exit(0);
+    return;
 }
 
-my $url = 'http://127.0.0.1:' . $listener->sockport . '/intermission';
+my $url = 'http://127.0.0.1:' . $forwarder->port . '/intermission';
 
 # Runs a command during which a renewal gets stuck, and resumes.
 sub resume {
-    unlink map {"$folder/$_"} qw(pid go stuck);
+    unlink "$folder/stuck";
     my $command = Intermission::Test::Command->new(
-        $t, 'run', '--url' => $url, '--for' => '9s', 'sh', '-c' =>
-            "echo >$folder/pid; until [ -e $folder/go ]; do sleep 0.02; done");
-    wait_for { -s "$folder/pid" } 'the command to run';
+        $t, 'run', '--url' => $url, '--for' => '9s', patient($t));
+    wait_begun($t);
     $t->write_file('stuck', '');
     $command->wait_said(
         qr/the pause could not be renewed, it ends within 9s: no answer came in time/);
     is $t->status->{state}, 'paused', 'a renewal is stuck';
-    $t->write_file('go', '');
+    go_on($t);
     $command->wait_said(qr/: resumed, 0 requests held$/m);
     is $t->status->{state}, 'open', 'the app is resumed';
     return $command;
@@ -82,17 +65,16 @@ is $command->status, 0, 'the exit status is the command\'s';
 unlink "$folder/late", "$folder/stuck";
 wait_for { -e "$folder/late" } 'the late renewal';
 is $t->status->{state}, 'open', 'a late renewal pauses nothing';
-is scalar(() = $t->server->log =~ /from open to paused/g), 1, 'not even for a moment';
+is scalar $t->server->logged(qr/from open to paused/), 1, 'not even for a moment';
 
 # An older module has no numbers.
 $t->write_file('old', '');
 $command = resume();
 ok !$command->is_over, 'without a number, the app is looked after';
 unlink "$folder/stuck";
-wait_for { 3 == (() = $t->server->log =~ /from open to paused/g) } 'the late renewal';
+wait_for { $t->server->logged(qr/from open to paused/) == 3 } 'the late renewal';
 is $command->status, 0, 'the exit status is the command\'s';
 is $t->status->{state}, 'open', 'the app is resumed once more';
 
-kill 'TERM', $forwarder;
-waitpid $forwarder, 0;
+$forwarder->stop;
 $t->finish;

@@ -19,10 +19,6 @@ use Intermission::Test::Sample qw(settled);
 my $root = abs_path("$Bin/..");
 chdir $root or die "$root: $!";
 
-sub slurp {
-    return join '', map { Intermission::Test::Server::slurp($_) } @_;
-}
-
 # The parts of a text, by their heading of that level.
 sub parts {
     my ($text, $level) = @_;
@@ -43,13 +39,7 @@ my $readme_lines = () = slurp('README.md') =~ /\n/g;
 cmp_ok $readme_lines, '<', 250, 'the README is read in ten minutes';
 
 my $t = Intermission::Test->new;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location /intermission/ { intermission_control; }
-    }
-EOF
+$t->start;
 
 # Directives and variables.
 my $name = qr/ngx_string!\("(intermission\w*)"\)/;

@@ -7,17 +7,12 @@
 use strict;
 use warnings;
 
-use Cwd qw(abs_path);
 use FindBin qw($Bin);
 use Test::More;
 
 use lib "$Bin/lib";
 use Intermission::Test;
-
-my ($binary) = grep { -x && m{^/} }
-    map { my $name = $ENV{INTERMISSION_NGINX} || 'nginx'; $name =~ m{/} ? $name : "$_/$name" }
-    split /:/, "$ENV{PATH}:/usr/sbin:/sbin";
-local $ENV{INTERMISSION_NGINX} = abs_path($binary);
+use Intermission::Test::Server qw(workers_of);
 
 my $t = Intermission::Test->new(daemon => 1);
 my $origin = $t->origin('/slow' => { wait => 1 });
@@ -62,7 +57,7 @@ sub unsure {
     is $answer->status, 504, "$what: a drain is not sure";
     like $answer->body, qr/^The drain took too long: 1 other processes of nginx/, 'and says why';
     like $answer->body, qr/^uncounted_processes: 1$/m, 'in numbers, too';
-    wait_for { $t->status->{state} eq 'open' } 'the app to be open';
+    $t->wait_state('open');
     return $t->call('enable', drain => '20s');
 }
 
@@ -95,16 +90,8 @@ $t->disable;
 
 # A binary upgrade.
 my $old = $t->server->{pid};
-my $new;
-END { kill KILL => $new, Intermission::Test::Server::children_of($new) if $new }
 begin_slow('/slow');
-kill USR2 => $old;
-wait_for {
-    my ($pid) = Intermission::Test::Server::slurp($t->folder . '/nginx.pid') =~ /(\d+)/;
-    $new = $pid if $pid && $pid != $old;
-} 'the new nginx';
-wait_for { Intermission::Test::Server::children_of($new) == 1 } 'its worker';
-my ($worker) = Intermission::Test::Server::children_of($new);
+my ($worker) = workers_of($t->server->upgrade);
 my $at_new = sub { $t->client_at($worker)->get('/intermission/' . shift) };
 is $at_new->('enable?drain=300ms')->response->status, 504, 'a drain at the new nginx is not sure';
 kill WINCH => $old;
@@ -117,7 +104,5 @@ is $caller->response->status, 200, 'and then it is';
 Intermission::Test::Client->close_all;
 kill QUIT => $old;
 wait_for { $t->server->is_over } 'the old nginx to end';
-kill QUIT => $new;
-wait_for { !Intermission::Test::Server::is_running($new) } 'the new nginx to end';
-undef $new;
+$t->server->quit_successor;
 $t->finish;

@@ -14,26 +14,17 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 }, '/error' => { status => 500 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        proxy_intercept_errors on;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /error { error_page 500 = /slow; proxy_pass http://%%ORIGIN%%; }
-        location /dead { proxy_pass http://127.0.0.1:%%PORT_99%%; }
-        location /ungated { intermission off; proxy_pass http://%%ORIGIN%%/slow; }
-        location /shop { intermission_app_name shop; proxy_pass http://%%ORIGIN%%/slow; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    proxy_intercept_errors on;
+    location /error { error_page 500 = /slow; proxy_pass http://%%ORIGIN%%; }
+    location /dead { proxy_pass http://127.0.0.1:%%PORT_99%%; }
+    location /ungated { intermission off; proxy_pass http://%%ORIGIN%%/slow; }
+    location /shop { intermission_app_name shop; proxy_pass http://%%ORIGIN%%/slow; }
 EOF
 
 sub in_flight_becomes {
     my ($count, $what) = @_;
-    my $is = -1;
-    eval { wait_for { ($is = $t->status->{in_flight}) == $count } $what };
-    return is $is, $count, $what;
+    return becomes { $t->status->{in_flight} } $count, $what;
 }
 
 is $t->status->{in_flight}, 0, 'nothing at first';
@@ -64,7 +55,7 @@ in_flight_becomes(3, 'in whichever way');
 $origin->answer;
 is $_->response->status, 200, 'answered' for @clients, $redirected, $ungated, $shop;
 in_flight_becomes(0, 'an answer ends it');
-wait_for { $t->status('shop')->{in_flight} == 0 } 'the same of the other app';
+$t->wait_in_flight(0, 'shop');
 is $t->status->{held}, 1, 'one is still held';
 
 # After a release.

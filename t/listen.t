@@ -18,32 +18,16 @@ my $has_ipv6 = IO::Socket::IP->new(LocalHost => '::1', LocalPort => 0, Listen =>
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin;
 my $ipv6 = $has_ipv6 ? 'listen [::1]:%%PORT_6%%;' : '';
-$t->start(<<"EOF");
-    intermission on;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        listen unix:%%FOLDER%%/http;
-        $ipv6
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-    server {
-        listen unix:%%FOLDER%%/http2 http2;
-        location / { proxy_pass http://%%ORIGIN%%; }
-    }
+$t->start(default_server(<<"EOF"));
+    listen 127.0.0.1:%%PORT_80%%;
+    listen unix:%%FOLDER%%/http;
+    listen unix:%%FOLDER%%/http2 http2;
+    $ipv6
 EOF
 
 my @ways = ([ 'IPv4' => () ], [ 'a unix socket' => (path => $t->folder . '/http') ]);
 push @ways, [ 'IPv6' => (host => '::1', port => $t->port(6)) ] if $has_ipv6;
 my $streams = $t->http2(path => $t->folder . '/http2');
-my $held = 0;
-
-sub hold {
-    my ($client, @request) = @_;
-    my $sent = $client->request(@request);
-    $t->wait_held(++$held);
-    return $sent;
-}
 
 SKIP: {
     skip 'there is no IPv6 here', 1 if !$has_ipv6;
@@ -57,21 +41,20 @@ for my $round (1 .. 4) {
     for my $way (@ways) {
         my ($name, @to) = @$way;
         push @uris, "/$round-" . @uris;
-        push @clients, hold($t->client(@to), POST => $uris[-1], body => "over $name");
-        hold($t->client(@to), GET => '/gone')->close;
-        $t->wait_held(--$held);
+        push @clients, $t->hold(POST => $uris[-1], body => "over $name", client => $t->client(@to));
+        $t->hold(GET => '/gone', client => $t->client(@to))->close;
+        $t->wait_held(@clients + @streams);
     }
     push @uris, "/$round-stream";
-    push @streams, hold($streams, GET => $uris[-1]);
+    push @streams, $t->hold(GET => $uris[-1], client => $streams);
 }
 $t->disable;
-is scalar(grep { $_->response->status == 200 } @clients), @clients, 'all are answered';
+is answered(@clients), @clients, 'all are answered';
 is scalar(grep { $streams->response($_)->status == 200 } @streams), @streams, 'streams as well';
 is_deeply [ $origin->uris ], \@uris, 'in one order, and none that left';
 
 # A unix socket's client that leaves a body behind unread.
 $t->enable;
-$held = 0;
 my $leaves = $t->client(path => $t->folder . '/http');
 $leaves->send($leaves->head(POST => '/gone', length => 500_000));
 $t->wait_held(1);

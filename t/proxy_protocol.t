@@ -61,25 +61,17 @@ sub client {
 
 my @plain = (81, $has_tls ? 443 : 81);
 my $streams = Intermission::Test::HTTP2->new(client => client(82));
-my $held = 0;
-
-sub hold {
-    my ($client, @request) = @_;
-    my $sent = $client->request(@request);
-    $t->wait_held(++$held);
-    return $sent;
-}
 
 $t->enable;
-my @clients = map { hold(client($plain[ $_ % 2 ]), POST => "/$_", body => 'body') } 1 .. 6;
-my @streams = map { hold($streams, GET => "/$_") } 7 .. 9;
-my @gone = map { hold(client($_), GET => '/gone') } @plain;
-my $gone = hold($streams, GET => '/gone');
+my @clients = map { $t->hold(POST => "/$_", body => 'body', client => client($plain[ $_ % 2 ])) } 1 .. 6;
+my @streams = map { $t->hold(GET => "/$_", client => $streams) } 7 .. 9;
+my @gone = map { $t->hold(GET => '/gone', client => client($_)) } @plain;
+my $gone = $t->hold(GET => '/gone', client => $streams);
 $_->close for @gone;
 $streams->reset($gone);
 $t->wait_held(9);
 $t->disable;
-is scalar(grep { $_->response->status == 200 } @clients), 6, 'HTTP/1.1: all are answered';
+is answered(@clients), 6, 'HTTP/1.1: all are answered';
 is scalar(grep { $streams->response($_)->status == 200 } @streams), 3, 'HTTP/2: all are answered';
 my @requests = $origin->requests;
 is_deeply [ map { $_->{uri} } @requests ], [ map {"/$_"} 1 .. 9 ], 'in order, and none that left';

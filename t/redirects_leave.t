@@ -23,41 +23,35 @@ my $origin = $t->origin(
     '/socket-behind' => { upgrade => 1 },
     '/slow' => { wait => 1 },
 );
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        listen 127.0.0.1:%%PORT_82%% http2;
-        root %%FOLDER%%;
-        intermission on;
-        intermission_app_name web;
-        proxy_intercept_errors on;
-        proxy_http_version 1.1;
-        proxy_set_header Upgrade $http_upgrade;
-        proxy_set_header Connection $http_connection;
+$t->start(default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_82%% http2;
+    root %%FOLDER%%;
+    intermission_app_name web;
+    proxy_intercept_errors on;
+    proxy_http_version 1.1;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection $http_connection;
 
-        location / { try_files /none @app; }
-        location @app { intermission_app_name app; proxy_pass http://%%ORIGIN%%; }
-        location /page { intermission_app_name app; proxy_pass http://%%ORIGIN%%; }
-        location /body { try_files /none @body; }
-        location @body {
-            intermission_app_name app;
-            intermission_read_body held;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /variable { set $name app; try_files /none @variable; }
-        location @variable { intermission_app_name $name; proxy_pass http://%%ORIGIN%%; }
-        location /accel { proxy_pass http://%%ORIGIN%%; }
-        location /error { error_page 500 = /page; proxy_pass http://%%ORIGIN%%; }
-        location /error-named { error_page 500 = @app; proxy_pass http://%%ORIGIN%%; }
-        location /socket-behind { post_action @slow; proxy_pass http://%%ORIGIN%%; }
-        location /behind { post_action @slow; proxy_pass http://%%ORIGIN%%; }
-        location @slow {
-            intermission_app_name app;
-            rewrite ^ /slow break;
-            proxy_pass http://%%ORIGIN%%;
-        }
-
-        location /intermission/ { intermission_control; }
+    location / { try_files /none @app; }
+    location @app { intermission_app_name app; proxy_pass http://%%ORIGIN%%; }
+    location /page { intermission_app_name app; proxy_pass http://%%ORIGIN%%; }
+    location /body { try_files /none @body; }
+    location @body {
+        intermission_app_name app;
+        intermission_read_body held;
+        proxy_pass http://%%ORIGIN%%;
+    }
+    location /variable { set $name app; try_files /none @variable; }
+    location @variable { intermission_app_name $name; proxy_pass http://%%ORIGIN%%; }
+    location /accel { proxy_pass http://%%ORIGIN%%; }
+    location /error { error_page 500 = /page; proxy_pass http://%%ORIGIN%%; }
+    location /error-named { error_page 500 = @app; proxy_pass http://%%ORIGIN%%; }
+    location /socket-behind { post_action @slow; proxy_pass http://%%ORIGIN%%; }
+    location /behind { post_action @slow; proxy_pass http://%%ORIGIN%%; }
+    location @slow {
+        intermission_app_name app;
+        rewrite ^ /slow break;
+        proxy_pass http://%%ORIGIN%%;
     }
 EOF
 
@@ -66,18 +60,14 @@ my $quiet = '0 held, 0 in flight, 0 upgraded';
 # Of both apps together.
 sub counts_become {
     my ($counts, $what) = @_;
-    my $are = '';
-    eval {
-        wait_for {
-            my %sum;
-            for my $status (map { $t->status($_) } qw(web app)) {
-                $sum{$_} += $status->{$_} for qw(held in_flight upgraded);
-            }
-            $are = "$sum{held} held, $sum{in_flight} in flight, $sum{upgraded} upgraded";
-            $are eq $counts;
-        } $what;
-    };
-    is $are, $counts, $what or die "what comes next would count on that\n";
+    my $came = becomes {
+        my %sum;
+        for my $status (map { $t->status($_) } qw(web app)) {
+            $sum{$_} += $status->{$_} for qw(held in_flight upgraded);
+        }
+        "$sum{held} held, $sum{in_flight} in flight, $sum{upgraded} upgraded";
+    } $counts, $what;
+    $came or die "what comes next would count on that\n";
 }
 
 my %leave = (

@@ -18,21 +18,15 @@ use constant COUNT => 12;
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin;
-mkdir $t->folder . '/state';
-chmod 0777, $t->folder . '/state';
+$t->shared_folder('state');
 my $file = $t->folder . '/state/intermission';
 
-$t->start(<<'EOF');
-    intermission_state_file %%FOLDER%%/state/intermission;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        intermission_app_name $arg_app;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ {
-            intermission_control;
-            intermission_release_rate 20r/s burst=2;
-        }
+$t->start('intermission_state_file %%FOLDER%%/state/intermission;' . default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_80%%;
+    intermission_app_name $arg_app;
+    location /intermission/ {
+        intermission_control;
+        intermission_release_rate 20r/s burst=2;
     }
 EOF
 like $t->server->log, qr{\[notice\] .* state file "\Q$file\E" is not there yet: all apps are open},
@@ -94,7 +88,7 @@ $t->must('enable', app => 'short', for => '300ms');
 my $until = time + 0.4;
 start_again('TERM')->close;
 wait_for { time > $until } 'the deadline to pass';
-wait_for { $t->status('short')->{state} eq 'open' } 'the app to be open';
+$t->wait_state('open', 'short');
 pass 'a deadline that has passed opens the app';
 
 # The pace of the release is the one that was configured, over a restart.
@@ -103,10 +97,10 @@ $origin->forget;
 my @clients = map { $t->hold(GET => "/$_?app=paused", app => 'paused') } 1 .. COUNT;
 my $started = time;
 $t->disable('paused');
-is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'all are released';
+is answered(@clients), COUNT, 'all are released';
 cmp_ok time - $started, '>', 0.4, 'at the pace of the control location';
 is_deeply [ $origin->uris ], [ map {"/$_?app=paused"} 1 .. COUNT ], 'in order';
-wait_for { $t->status('paused')->{state} eq 'open' } 'the release to end';
+$t->wait_state('open', 'paused');
 
 # What is written at the end of a release is there as well.
 start_again('kill -9 of everything')->response;

@@ -20,30 +20,22 @@ use constant MANY => 1000;
 my ($one, $two) = map { Intermission::Test->new } 1 .. 2;
 my $origin = $one->origin('/slow' => { wait => 1 });
 my $port = $one->port('ORIGIN');
-my $folder = $one->folder . '/state';
-mkdir $folder;
-chmod 0777, $folder;
+my $folder = $one->shared_folder('state');
 
 sub start {
     my ($t, $pace, $zone) = @_;
-    return $t->start(<<"EOF");
-    intermission_state_file $folder/file;
-    intermission_zone $zone;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
+    my $shared = "intermission_state_file $folder/file; intermission_zone $zone;";
+    return $t->start($shared . default_server(<<"EOF"));
         intermission_app_name \$http_app;
         intermission_release_rate $pace;
         location / { proxy_pass http://127.0.0.1:$port; }
-        location /intermission/ { intermission_control; }
-    }
 EOF
 }
 
 start($one, '100r/s', '1m');
 start($two, '200r/s', '64k');
 
-sub serial { Intermission::Test::Server::slurp("$folder/file") =~ /^serial (\d+)/m ? $1 : 0 }
+sub serial { slurp("$folder/file") =~ /^serial (\d+)/m ? $1 : 0 }
 
 sub is_left_alone {
     my ($what) = @_;
@@ -60,9 +52,7 @@ sub is_left_alone {
 
 sub become {
     my ($t, $app, $state) = @_;
-    my $is = '';
-    eval { wait_for { ($is = $t->status($app)->{state}) eq $state } 'it' };
-    return is $is, $state, "$app becomes $state";
+    return becomes { $t->status($app)->{state} } $state, "$app becomes $state";
 }
 
 sub to { return (headers => ["App: $_[0]"]) }
@@ -144,7 +134,7 @@ my $until = int(1000 * time) - 1;
 my $pause = "paused late until=$until rate=100 burst=0 concurrency=0 timeout=60000";
 my $new = $one->write_file('new', state_file(serial() + 1, $pause));
 rename $new, "$folder/file" or die "rename: $!";
-wait_for { Intermission::Test::Server::slurp("$folder/file") =~ /^end 0 /m } 'it to be corrected';
+wait_for { slurp("$folder/file") =~ /^end 0 /m } 'it to be corrected';
 unlike $one->server->log, qr/"late" from open to paused by the state file/,
     'a pause whose deadline has passed is none, at no moment';
 

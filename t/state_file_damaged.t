@@ -13,20 +13,14 @@ use Test::More;
 use lib "$Bin/lib";
 use Intermission::Test;
 
-my $http = <<'EOF';
-    intermission_state_file %%FOLDER%%/state/file;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { return 200 "ok\n"; }
-        location /intermission/ { intermission_control; }
-    }
+my $http = 'intermission_state_file %%FOLDER%%/state/file;' . default_server(<<'EOF');
+    listen 127.0.0.1:%%PORT_80%%;
+    location / { return 200 "ok\n"; }
 EOF
 
 sub new_test {
     my $t = Intermission::Test->new(workers => 2);
-    mkdir $t->folder . '/state';
-    chmod 0777, $t->folder . '/state';
+    $t->shared_folder('state');
     return $t;
 }
 
@@ -34,7 +28,7 @@ sub new_test {
 my $t = new_test();
 $t->start($http);
 $t->enable;
-my $good = Intermission::Test::Server::slurp($t->folder . '/state/file');
+my $good = slurp($t->folder . '/state/file');
 like $good, qr/\Aintermission 2\nserial 1\npaused default .*\nend 1 [0-9a-f]{16}\n\z/,
     'the file is a few lines of text';
 $t->stop;
@@ -68,13 +62,13 @@ for my $what (sort keys %damaged) {
         $t->start($http);
         is $t->get('/')->status, 200, 'nginx starts and serves';
         is $t->status->{state}, 'open', 'the app is open';
-        my @lines = grep {/state file/} split /\n/, $t->server->log;
+        my @lines = $t->server->logged(qr/state file/);
         like $lines[0], qr{\[error\] .* state file "\Q$file\E" $says.*all apps are open},
             'the log names the file, the trouble and what follows';
         is scalar(grep {/\[error\]/} @lines), 2, 'and where the file went, once';
         is -s "$file.bad", length $content, 'the file is put aside';
         $t->enable;
-        is but_for_number(Intermission::Test::Server::slurp($file)), but_for_number($good),
+        is but_for_number(slurp($file)), but_for_number($good),
             'the next change writes a good one';
         $t->stop;
     };

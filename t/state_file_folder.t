@@ -17,21 +17,10 @@ use Intermission::Test::StateFile qw(keep_lock);
 use constant { APPS => 60, OTHERS => 50 };
 
 my ($one, $two) = map { Intermission::Test->new } 1 .. 2;
-my $folder = $one->folder . '/state';
-mkdir $folder;
-chmod 0777, $folder;
+my $folder = $one->shared_folder('state');
 for my $t ($one, $two) {
-    $t->start(<<"EOF");
-    intermission_state_file $folder/file;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location /intermission/ { intermission_control; }
-    }
-EOF
+    $t->start("intermission_state_file $folder/file;" . default_server);
 }
-
-sub slurp { Intermission::Test::Server::slurp(shift) }
 
 # How many bytes the worker has read so far, of whatever.
 sub bytes_read {
@@ -41,9 +30,7 @@ sub bytes_read {
 
 sub become {
     my ($app, $state, $what) = @_;
-    my $is = '';
-    eval { wait_for { ($is = $two->status($app)->{state}) eq $state } $what };
-    return is $is, $state, $what;
+    return becomes { $two->status($app)->{state} } $state, $what;
 }
 
 sub replace {

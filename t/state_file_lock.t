@@ -35,26 +35,10 @@ sub new_test {
 
 sub start {
     my ($t) = @_;
-    return $t->start(<<'EOF');
-    intermission_state_file %%FOLDER%%/state/file;
-    server {
+    return $t->start('intermission_state_file %%FOLDER%%/state/file;' . default_server(<<'EOF'));
         listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
         location / { return 200 "ok\n"; }
-        location /intermission/ { intermission_control; }
-    }
 EOF
-}
-
-sub slurp { Intermission::Test::Server::slurp(shift) }
-
-# What the log says, sooner or later.
-sub logs {
-    my ($t, $pattern, $what) = @_;
-    eval {
-        wait_for { $t->server->log =~ $pattern } 'it'
-    };
-    return like $t->server->log, $pattern, $what;
 }
 
 # Has the other user do this; what it opened stays open until what is returned is let go.
@@ -159,13 +143,13 @@ for my $case (@locks) {
         is $t->status('app-1')->{state}, 'paused', 'calls do what they say';
         my $why = $mode == 0600 ? 'Permission denied.*' : 'others can open it';
         my $line = qr/state file "\Q$file\E" cannot be written.*"\Q$file\E.lock" cannot be used/;
-        logs($t, qr/\[error\] .*$line \($why\): remove it/,
+        $t->logs(qr/\[error\] .*$line \($why\): remove it/,
             'the log says that nothing is kept, and what to remove');
         ok !-e $file, 'it is not used';
 
         unlink "$file.lock";
         wait_for { slurp($file) =~ /^end ${\ CALLS} /m } 'the file to be written';
-        logs($t, qr/"\Q$file\E" could be written again/, 'removed, it is made anew');
+        $t->logs(qr/"\Q$file\E" could be written again/, 'removed, it is made anew');
         $t->stop;
     };
 }

@@ -20,24 +20,16 @@ use constant { WORKERS => 2, APPS => 150, PAUSE => 0.1, SOON => 3 };
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin('/slow' => { wait => 1 });
-mkdir $t->folder . '/state';
-chmod 0777, $t->folder . '/state';
+$t->shared_folder('state');
 my $file = $t->folder . '/state/file';
-$t->start(<<'EOF');
-    intermission_state_file %%FOLDER%%/state/file;
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_app_name $arg_app;
-        location / { empty_gif; }
-        location /slow { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start('intermission_state_file %%FOLDER%%/state/file;' . default_server(<<'EOF'));
+    intermission_app_name $arg_app;
+    location / { empty_gif; }
+    location /slow { proxy_pass http://%%ORIGIN%%; }
 EOF
 
-sub file_says { Intermission::Test::Server::slurp($file) }
 
-sub serial { file_says() =~ /^serial (\d+)$/m ? $1 : 0 }
+sub serial { slurp($file) =~ /^serial (\d+)$/m ? $1 : 0 }
 
 sub apps_in {
     my ($state) = @_;
@@ -55,7 +47,7 @@ sub are_few {
 # Waits until the file says that all apps are open, which they are since `$open`.
 sub says_soon {
     my ($what, $open) = @_;
-    wait_for { file_says() =~ /^end 0 /m } 'the file to say that all is open';
+    wait_for { slurp($file) =~ /^end 0 /m } 'the file to say that all is open';
     return cmp_ok time - $open, '<', SOON, "$what: the file says so soon";
 }
 
@@ -66,7 +58,7 @@ my @held = map { $t->client->get("/?app=$_") } @apps;
 wait_for { 0 == grep { $_->{app} =~ /^app-/ && !$_->{held} } apps_in('paused') } 'all to be held';
 my ($before, $started) = (serial(), time);
 $t->disable('*');
-is scalar(grep { $_->response->status == 200 } @held), APPS, 'all are released';
+is answered(@held), APPS, 'all are released';
 wait_for { !apps_in('releasing') } 'all releases to end';
 my $open = time;
 says_soon('releases', $open);
@@ -99,10 +91,10 @@ $t->enable('shop');
 @held = map { $t->hold(GET => '/?app=shop', app => 'shop') } 1 .. 3;
 $t->must('disable', app => 'shop', rate => '1r/s', burst => 1);
 my $lock = keep_lock($file);
-is scalar(grep { $_->response->status == 200 } @held), 3, 'a release ends while the file is locked';
+is answered(@held), 3, 'a release ends while the file is locked';
 my $locked_until = time + 0.5;
 wait_for { time > $locked_until } 'a worker to have tried';
-like file_says(), qr/^releasing shop /m, 'the file says nothing new';
+like slurp($file), qr/^releasing shop /m, 'the file says nothing new';
 undef $lock;
 says_soon('after the lock', time);
 unlike $t->server->log, qr/state file .* cannot be written/, 'nobody complains';
@@ -113,7 +105,7 @@ sub canary_comes_back {
     my $held = $t->hold(GET => '/slow?app=shop', app => 'shop');
     my $canary = $t->call('disable', app => 'shop', canary => 1);
     wait_for { grep { $_->{uri} =~ m{^/slow} } $origin->requests } 'the canary to reach the origin';
-    like file_says(), qr/^paused shop /m, 'a canary that is out counts as paused';
+    like slurp($file), qr/^paused shop /m, 'a canary that is out counts as paused';
     $origin->answer;
     like $canary->response->body, qr/^Pause disabled/, 'it comes back';
     is $held->response->status, 200, 'with an answer';
@@ -124,6 +116,6 @@ sub canary_comes_back {
 says_soon('a canary', canary_comes_back());
 canary_comes_back();
 $t->server->terminate;
-like file_says(), qr/^end 0 /m, 'what was not written yet is written when nginx ends';
+like slurp($file), qr/^end 0 /m, 'what was not written yet is written when nginx ends';
 
 $t->finish;

@@ -14,26 +14,17 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new(workers => 2);
 $t->origin;
-for my $folder ('one', 'two') {
-    mkdir $t->folder . "/$folder";
-    chmod 0777, $t->folder . "/$folder";
-}
+$t->shared_folder($_) for 'one', 'two';
 
 sub configuration {
     my ($file) = @_;
     my $line = defined $file ? "intermission_state_file %%FOLDER%%/$file;" : '';
-    return <<"EOF";
-    $line
-    server {
+    return $line . default_server(<<'EOF');
         listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
 EOF
 }
 
-sub file_says { Intermission::Test::Server::slurp($t->folder . '/' . shift) }
+sub file_says { slurp($t->folder . '/' . shift) }
 
 # Two files of earlier days: one says that the app is open, one that it is paused, and both have
 # high serial numbers.
@@ -61,7 +52,7 @@ ok $held->silent, 'and what it holds is held';
 # An open app against a file that says "paused".
 $t->disable;
 is $held->response->status, 200, 'it is released';
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 $t->reload(configuration('two/file'));
 wait_for { file_says('two/file') =~ /^end 0 /m } 'the file to say what is so';
 is $t->status->{state}, 'open', 'an open app stays open when a file says "paused"';

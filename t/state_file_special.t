@@ -15,24 +15,16 @@ use Test::More;
 use lib "$Bin/lib";
 use Intermission::Test;
 
-my $http = <<'EOF';
-    intermission_state_file %%FOLDER%%/state/file;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { return 200 "ok\n"; }
-        location /intermission/ { intermission_control; }
-    }
+my $http = 'intermission_state_file %%FOLDER%%/state/file;' . default_server(<<'EOF');
+    listen 127.0.0.1:%%PORT_80%%;
+    location / { return 200 "ok\n"; }
 EOF
 
 sub new_test {
     my $t = Intermission::Test->new(workers => 2);
-    mkdir $t->folder . '/state';
-    chmod 0777, $t->folder . '/state';
+    $t->shared_folder('state');
     return ($t, $t->folder . '/state/file');
 }
-
-sub slurp { Intermission::Test::Server::slurp(shift) }
 
 sub fifo {
     my ($name) = @_;
@@ -73,15 +65,6 @@ sub is_kept {
     return;
 }
 
-# What the log says, sooner or later.
-sub logs {
-    my ($t, $pattern, $what) = @_;
-    eval {
-        wait_for { $t->server->log =~ $pattern } 'it'
-    };
-    return like $t->server->log, $pattern, $what;
-}
-
 for my $what (grep { $_ ne 'a directory' } sort keys %make) {
     subtest "$what in the place of the state file" => sub {
         my ($t, $file) = new_test();
@@ -89,10 +72,10 @@ for my $what (grep { $_ ne 'a directory' } sort keys %make) {
         ok +($t->check($http))[0], 'nginx -t does not wait for it';
         $t->start($http);
         is $t->get('/')->status, 200, 'nor does nginx';
-        logs($t, qr/"\Q$file\E" cannot be read \(it is no regular file\): all apps are open/,
+        $t->logs(qr/"\Q$file\E" cannot be read \(it is no regular file\): all apps are open/,
             'the log says why all apps are open');
         $t->enable;
-        logs($t, qr/"\Q$file\E" cannot be used, and is put aside/, 'it is put aside');
+        $t->logs(qr/"\Q$file\E" cannot be used, and is put aside/, 'it is put aside');
         ok -l "$file.bad" || -e "$file.bad", 'beside the file';
         is_kept($t, $file);
     };
@@ -104,7 +87,7 @@ for my $what (grep { $_ ne 'a directory' } sort keys %make) {
         $make{$what}->("$file.come");
         rename "$file.come", $file or die "rename: $!";
         $t->enable;
-        logs($t, qr/"\Q$file\E" cannot be used, and is put aside: .*it is no regular file/,
+        $t->logs(qr/"\Q$file\E" cannot be used, and is put aside: .*it is no regular file/,
             'the log says that it is put aside');
         is_kept($t, $file);
     };
@@ -124,7 +107,7 @@ for my $what (grep { $_ ne 'a directory' } sort keys %make) {
         $make{$what}->("$file.bad");
         $t->start($http);
         $t->enable;
-        logs($t, qr/"\Q$file\E" cannot be used, and is put aside: is truncated/, 'it is replaced');
+        $t->logs(qr/"\Q$file\E" cannot be used, and is put aside: is truncated/, 'it is replaced');
         is slurp("$file.bad"), 'x', 'by the damaged file';
         is_kept($t, $file);
     };
@@ -138,7 +121,7 @@ for my $what (sort keys %make) {
         $t->enable;
         is $t->status->{state}, 'paused', 'calls do what they say';
         my $line = qr/"\Q$file\E" cannot be written.*"\Q$file\E.lock" cannot be used/;
-        logs($t, qr/$line \(it is no regular file\): remove it/, 'the log says what to remove');
+        $t->logs(qr/$line \(it is no regular file\): remove it/, 'the log says what to remove');
         ok !-e $file, 'nothing is written without the lock';
         remove("$file.lock") or die "$file.lock: $!";
         is_kept($t, $file);
@@ -155,7 +138,7 @@ subtest 'a directory in the place of the state file' => sub {
     $t->start($http);
     mkdir $file;
     $t->enable;
-    logs($t, qr/"\Q$file\E" cannot be used, and is put aside/, 'later it is put aside');
+    $t->logs(qr/"\Q$file\E" cannot be used, and is put aside/, 'later it is put aside');
     is_kept($t, $file);
 };
 
@@ -165,7 +148,7 @@ subtest 'a directory in the place of the new one' => sub {
     $t->start($http);
     $t->enable;
     is $t->status->{state}, 'paused', 'calls do what they say';
-    logs($t, qr/"\Q$file\E" cannot be written.*"\Q$file\E.new": Is a directory/,
+    $t->logs(qr/"\Q$file\E" cannot be written.*"\Q$file\E.new": Is a directory/,
         'the log says what is in the way');
     rmdir "$file.new";
     is_kept($t, $file);
@@ -177,7 +160,7 @@ subtest 'a directory where a damaged file is put' => sub {
     mkdir "$file.bad";
     $t->start($http);
     $t->enable;
-    logs($t, qr/"\Q$file\E" cannot be used, nor put aside as "\Q$file\E.bad": is truncated/,
+    $t->logs(qr/"\Q$file\E" cannot be used, nor put aside as "\Q$file\E.bad": is truncated/,
         'the log says so');
     is_kept($t, $file);
 };

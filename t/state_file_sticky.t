@@ -18,25 +18,14 @@ use Intermission::Test::StateFile qw(try_lock);
 plan skip_all => 'needs root, so that workers run as another user' if $> != 0;
 
 my ($one, $two) = map { Intermission::Test->new(main => 'user nobody nogroup;') } 1 .. 2;
-my $folder = $one->folder . '/state';
-mkdir $folder;
-chmod 0777, $folder;
+my $folder = $one->shared_folder('state');
 for my $t ($one, $two) {
-    $t->start(<<"EOF");
-    intermission_state_file $folder/file;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location /intermission/ { intermission_control; }
-    }
-EOF
+    $t->start("intermission_state_file $folder/file;" . default_server);
 }
 
 sub become {
     my ($t, $app, $state, $what) = @_;
-    my $is = '';
-    eval { wait_for { ($is = $t->status($app)->{state}) eq $state } $what };
-    return is $is, $state, $what;
+    return becomes { $t->status($app)->{state} } $state, $what;
 }
 
 # A worker that was stopped while it writes would keep the lock.
@@ -48,7 +37,7 @@ sub stop_between_tries {
     return 0;
 }
 
-sub complaints { scalar(() = $_[0]->server->log =~ /cannot be written, so that a pause/g) }
+sub complaints { scalar $_[0]->server->logged(qr/cannot be written, so that a pause/) }
 
 $one->enable('first');
 become($two, 'first', 'paused', 'both follow the file');

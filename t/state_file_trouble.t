@@ -17,14 +17,8 @@ use Intermission::Test::StateFile qw(keep_lock state_file);
 
 plan skip_all => 'needs root, so that workers run as another user' if $> != 0;
 
-my $http = <<'EOF';
-    intermission_state_file %%FOLDER%%/state/file;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+my $http = 'intermission_state_file %%FOLDER%%/state/file;' . default_server(<<'EOF');
+    listen 127.0.0.1:%%PORT_80%%;
 EOF
 
 sub new_test {
@@ -35,8 +29,6 @@ sub new_test {
     $t->origin;
     return $t;
 }
-
-sub slurp { Intermission::Test::Server::slurp(shift) }
 
 sub pauses_all_the_same {
     my ($t) = @_;
@@ -51,7 +43,7 @@ sub pauses_all_the_same {
 sub complaints {
     my ($t) = @_;
     my $file = $t->folder . '/state/file';
-    return grep {/\[error\] .* state file "\Q$file\E"/} split /\n/, $t->server->log;
+    return $t->server->logged(qr/\[error\] .* state file "\Q$file\E"/);
 }
 
 subtest 'a directory that workers cannot write to' => sub {

@@ -21,18 +21,11 @@ srand $seed;
 note "INTERMISSION_SEED=$seed";
 
 my $t = Intermission::Test->new(workers => WORKERS);
-mkdir $t->folder . '/state';
-chmod 0777, $t->folder . '/state';
+$t->shared_folder('state');
 my $file = $t->folder . '/state/file';
 $t->expect_kill;
-$t->start(<<'EOF');
-    intermission_state_file %%FOLDER%%/state/file;
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        location / { return 200 "ok\n"; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start('intermission_state_file %%FOLDER%%/state/file;' . default_server(<<'EOF'));
+    location / { return 200 "ok\n"; }
 EOF
 
 sub start_caller {
@@ -48,12 +41,12 @@ sub start_caller {
 }
 
 sub is_whole {
-    my $text = Intermission::Test::Server::slurp($file);
+    my $text = slurp($file);
     return $text =~ /\Aintermission 2\nserial \d+\n(?:paused app-\d+ .*\n)*end \d+ [0-9a-f]{16}\n\z/;
 }
 
 sub apps_in_file {
-    return sort(Intermission::Test::Server::slurp($file) =~ /^paused (\S+)/mg);
+    return sort(slurp($file) =~ /^paused (\S+)/mg);
 }
 
 sub apps_paused {
@@ -83,14 +76,14 @@ is $whole, $looks, 'also when workers are killed';
 kill TERM => @callers;
 waitpid $_, 0 for @callers;
 wait_for { $t->server->workers == WORKERS } 'all workers to be there';
-is_deeply [ grep {/state file .*(?:corrupt|truncated|empty)/} split /\n/, $t->server->log ], [],
+is_deeply [ $t->server->logged(qr/state file .*(?:corrupt|truncated|empty)/) ], [],
     'nobody found a broken one';
 
 wait_for { $t->control('enable', app => 'app-0')->status == 200 } 'a call to be answered';
 # What could not be written at once, as somebody who died had the lock, is written soon after.
 eval { wait_for { join(' ', apps_in_file()) eq join ' ', apps_paused() } 'it' };
 is_deeply [ apps_in_file() ], [ apps_paused() ], 'in the end it says what is so';
-note scalar(() = $t->server->log =~ /cannot be written/g), ' writes were put off';
+note scalar $t->server->logged(qr/cannot be written/), ' writes were put off';
 
 my $expected = join ' ', apps_paused();
 $t->server->terminate;

@@ -13,58 +13,25 @@ use Time::HiRes qw(time);
 
 use lib "$Bin/lib";
 use Intermission::Test;
+use Intermission::Test::Server qw(command_of workers_of);
 use Intermission::Test::StateFile qw(keep_lock);
 
 use constant { EACH => 10, SOON => 1 };
 
-# nginx starts its successor by the name that it was started with itself.
-my ($binary) = grep { -x && m{^/} }
-    map { my $name = $ENV{INTERMISSION_NGINX} || 'nginx'; $name =~ m{/} ? $name : "$_/$name" }
-    split /:/, "$ENV{PATH}:/usr/sbin:/sbin";
-local $ENV{INTERMISSION_NGINX} = Cwd::abs_path($binary);
-
 my $t = Intermission::Test->new(workers => 2, daemon => 1);
 my $origin = $t->origin;
-mkdir $t->folder . '/state';
-chmod 0777, $t->folder . '/state';
-my $http = <<'EOF';
-    intermission_state_file %%FOLDER%%/state/file;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
+$t->shared_folder('state');
+my $http = 'intermission_state_file %%FOLDER%%/state/file;' . default_server(<<'EOF');
+    listen 127.0.0.1:%%PORT_80%%;
 EOF
 $t->start($http);
-my ($old, $new) = ($t->server->{pid});
-END { kill KILL => grep {$_} $new, $new ? workers_of($new) : () }
-
-sub workers_of {
-    my ($master) = @_;
-    return grep { Intermission::Test::Server::command_of($_) =~ /worker process/ }
-        Intermission::Test::Server::children_of($master);
-}
+my $old = $t->server->{pid};
 
 # Workers that have not been told to go.
 sub fresh_workers_of {
     my ($master) = @_;
-    return grep { Intermission::Test::Server::command_of($_) !~ /shutting down/ } workers_of($master);
+    return grep { command_of($_) !~ /shutting down/ } workers_of($master);
 }
-
-sub slurp { Intermission::Test::Server::slurp(shift) }
-
-sub upgrade {
-    my $file = $t->folder . '/nginx.pid';
-    kill USR2 => $old;
-    wait_for { (slurp($file) || $old) != $old && slurp("$file.oldbin") == $old } 'the new nginx';
-    ($new) = slurp($file) =~ /(\d+)/;
-    wait_for { workers_of($new) == 2 } 'its workers';
-    return;
-}
-
-sub is_running { Intermission::Test::Server::is_running(shift) }
 
 # A kept connection to each of the two, for calls.
 sub control_at {
@@ -105,7 +72,7 @@ sub hold_at {
 
 sub are_released {
     my ($what, @clients) = @_;
-    is scalar(grep { $_->response->status == 200 } @clients), scalar @clients, $what;
+    is answered(@clients), scalar @clients, $what;
     return;
 }
 
@@ -119,7 +86,7 @@ sub in_order {
 # Forward.
 $t->enable;
 my @old = hold_at($old, 'old');
-upgrade();
+my $new = $t->server->upgrade;
 my ($at_old, $at_new) = map { control_at($_) } $old, $new;
 is state_at($at_new), 'paused 0', 'the new nginx begins with the pause';
 my @new = hold_at($new, 'new');
@@ -176,7 +143,7 @@ is_deeply [ $origin->uris ], [], 'nothing leaks';
 like state_at($at_old), qr/^paused/, 'the old one is paused as it was';
 $at_old->get('/intermission/disable')->response;
 are_released('all are released when the old one is resumed', @old, @new);
-wait_for { !is_running($new) } 'the new nginx to end';
+$t->server->wait_successor;
 wait_for { (slurp($t->folder . '/nginx.pid') || 0) == $old } 'the old one to take its name back';
 in_order('new');
 in_order('old');
@@ -188,7 +155,7 @@ is_deeply [ grep { !/^\/new/ } $origin->uris ], [ map { my $name = $_; map {"/$n
 $origin->forget;
 $at_old->get('/intermission/enable')->response;
 @old = hold_at($old, 'old');
-upgrade();
+$new = $t->server->upgrade;
 @new = hold_at($new, 'new');
 kill WINCH => $old;
 wait_for { !fresh_workers_of($old) } 'the old workers to be told to go';
@@ -206,7 +173,5 @@ wait_for { state_at($at_new) =~ /^open/ } 'the release to end';
 is $t->get('/after')->status, 200, 'the new one serves';
 
 Intermission::Test::Client->close_all;
-kill QUIT => $new;
-wait_for { !is_running($new) } 'the new nginx to end';
-undef $new;
+$t->server->quit_successor;
 $t->finish;

@@ -17,33 +17,20 @@ my $origin = $t->origin(
     '/socket' => { upgrade => 1 },
     '/slow-socket' => { upgrade => 1, wait => 1 },
 );
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / {
-            proxy_pass http://%%ORIGIN%%;
-            proxy_http_version 1.1;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection upgrade;
-        }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    proxy_http_version 1.1;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection upgrade;
 EOF
 
 my @upgrade = (headers => [ 'Upgrade: echo', 'Connection: upgrade' ]);
 
 sub counts_become {
     my ($counts, $what) = @_;
-    my $are = '';
-    eval {
-        wait_for {
-            my $status = $t->status;
-            $are = "$status->{in_flight} in flight, $status->{upgraded} upgraded";
-            $are eq $counts;
-        } $what;
-    };
-    return is $are, $counts, $what;
+    return becomes {
+        my $status = $t->status;
+        "$status->{in_flight} in flight, $status->{upgraded} upgraded";
+    } $counts, $what;
 }
 
 sub echoes {

@@ -24,8 +24,6 @@ END {
     kill KILL => $impostor if $impostor;
 }
 
-sub slurp { Intermission::Test::Server::slurp(shift) }
-
 sub set_last {
     my ($pid) = @_;
     open my $last, '>', LAST or return;
@@ -56,15 +54,7 @@ plan skip_all => 'process ids cannot be chosen here' if !-w LAST;
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
-EOF
+$t->start;
 
 my ($victim, $other) = $t->server->workers;
 my $slow = $t->client_at($victim)->get('/slow');
@@ -92,7 +82,7 @@ SKIP: {
     $origin->forget;
     $t->disable;
     is $left->response->status, 200, 'what is left is released';
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open');
     is_deeply [ $origin->uris ], ['/left'], 'it alone';
 }
 

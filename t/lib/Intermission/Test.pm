@@ -9,23 +9,20 @@ package Intermission::Test;
 #
 #     my $t = Intermission::Test->new(workers => 4);
 #     $t->origin('/slow' => { wait => 1 });
-#     $t->start(<<'EOF');
-#         server {
-#             listen 127.0.0.1:%%PORT_80%% reuseport;
-#             intermission on;
-#             location / { proxy_pass http://%%ORIGIN%%; }
-#             location /intermission/ { intermission_control; }
-#         }
+#     $t->start(default_server(<<'EOF'));
+#         intermission_max_held 10;
 #     EOF
 #     $t->enable;
 #     my $client = $t->hold(GET => '/page');
 #     ...
 #     $t->finish;
 #
-# What is given to `start` is the inside of the http block. In it and in all files,
-#     %%PORT_n%%    is a free port, the same for the same n,
-#     %%ORIGIN%%    the address and port of the origin,
-#     %%FOLDER%%    the temporary folder.
+# What is given to `start` is the inside of the http block. If nothing is, that is the default server, as it stands in
+# DefaultServer.pm, which also says how to add to it. In all files,
+#     %%PORT_n%%       is a free port, the same for the same n; clients go to 80 unless told otherwise,
+#     %%ORIGIN%%       the address and port of the origin,
+#     %%FOLDER%%       the temporary folder,
+#     %%REUSEPORT%%    `reuseport` where there are several workers.
 #
 # `finish` stops nginx and fails on every line of its error log that reports an accident, unless
 # `expect_accident` announced it. Environment:
@@ -47,15 +44,18 @@ use Time::Piece ();
 use Test::More;
 
 use Intermission::Test::Client;
+use Intermission::Test::DefaultServer qw(default_server);
+use Intermission::Test::Files qw(program slurp);
 use Intermission::Test::HTTP2;
 use Intermission::Test::Origin;
 use Intermission::Test::Ports qw(take_port);
 use Intermission::Test::Server;
 use Intermission::Test::StrictOrigin;
 use Intermission::Test::Wait qw(wait_for TIME_LIMIT);
+use parent 'Intermission::Test::Control';
 
-our @EXPORT = qw(seconds wait_for);
-our @CARP_NOT = map {"Intermission::Test::$_"} qw(Client HTTP2 Origin Server Wait);
+our @EXPORT = qw(answered becomes default_server seconds slurp wait_for);
+our @CARP_NOT = map {"Intermission::Test::$_"} qw(Client Control HTTP2 Origin Server Wait);
 
 use constant WHOLE_TEST_LIMIT => 15 * TIME_LIMIT;
 use constant ROOT => abs_path(dirname(__FILE__) . '/../../..');
@@ -105,13 +105,19 @@ sub new {
         expected => [],
     }, $class;
     $self->{server} = Intermission::Test::Server->new(
-        binary => $ENV{INTERMISSION_NGINX} || 'nginx',
+        binary => nginx(),
         folder => $folder,
         workers => $self->{workers},
         daemon => $self->{daemon},
     );
     push @running, $self;
     return $self;
+}
+
+# By a name that it can start a successor by, from wherever it is then.
+sub nginx {
+    my $name = $ENV{INTERMISSION_NGINX} || 'nginx';
+    return abs_path(program($name) // croak "there is no $name");
 }
 
 sub folder { $_[0]{folder} }
@@ -129,6 +135,7 @@ sub expand {
     $text =~ s/%%PORT_(\w+)%%/$self->port($1)/ge;
     $text =~ s/%%ORIGIN%%/'127.0.0.1:' . $self->port('ORIGIN')/ge;
     $text =~ s/%%FOLDER%%/$self->{folder}/g;
+    $text =~ s/%%REUSEPORT%%/$self->{workers} > 1 ? 'reuseport' : ''/ge;
     return $text;
 }
 
@@ -140,6 +147,15 @@ sub write_file {
     print {$handle} $self->expand($text);
     close $handle or croak "$file: $!";
     return $file;
+}
+
+# A folder that workers can write to, whoever they are: its path.
+sub shared_folder {
+    my ($self, $name) = @_;
+    my $folder = "$self->{folder}/$name";
+    mkdir $folder or croak "$folder: $!";
+    chmod 0777, $folder;
+    return $folder;
 }
 
 sub configure {
@@ -192,7 +208,7 @@ sub check {
 
 sub start {
     my ($self, $http) = @_;
-    $self->configure($http);
+    $self->configure($http // default_server());
     $self->{server}->start;
     return $self;
 }
@@ -244,8 +260,7 @@ sub http2 {
     return Intermission::Test::HTTP2->new(port => $self->port, %to);
 }
 
-# A client whose connection this worker has accepted. The server needs a location for it:
-#     location /pid { return 200 $pid; }
+# A client whose connection this worker has accepted, as /pid says, which the default server has.
 sub client_at {
     my ($self, $worker) = @_;
     return wait_for {
@@ -271,66 +286,37 @@ sub post {
     return $self->request('POST', $uri, %with, body => $body);
 }
 
-# Sends a request and waits until it is held. Called one after the other, the requests come to the
-# gate in this order. `app` is the app that it belongs to, `client` the connection to use.
+# Sends a request and waits until it is held: the client that sent it. Called one after the other, the requests come to the gate
+# in this order. `app` is the app that it belongs to, `client` the connection to use; over HTTP/2 or 3 the stream is returned.
 sub hold {
     my ($self, $method, $uri, %with) = @_;
     my ($app, $client) = delete @with{qw(app client)};
     my $held = $self->status($app)->{held};
     $client //= $self->client;
-    $client->request($method, $uri, %with);
+    my $sent = $client->request($method, $uri, %with);
     $self->wait_held($held + 1, $app);
-    return $client;
+    return $sent;
 }
 
-sub wait_held {
-    my ($self, $count, $app) = @_;
-    my $held = 'unknown';
-    eval { wait_for { ($held = $self->status($app)->{held}) == $count } 'it' }
-        or croak "gave up waiting for $count held requests, there are $held";
-    return $count;
+# How many of these clients are answered with 200, once all have their answer.
+sub answered { return scalar grep { $_->response->status == 200 } @_ }
+
+# Tests that a line of the log says so, sooner or later.
+sub logs {
+    my ($self, $pattern, $what) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    eval { $self->{server}->wait_logged($pattern) };
+    return like $self->{server}->log, $pattern, $what;
 }
 
-# The control location: at /intermission/ unless the test says otherwise.
-
-sub control {
-    my ($self, $call, %arguments) = @_;
-    return $self->get(call_uri($call, %arguments));
-}
-
-# Makes a call whose answer may take a while: the client that will get it.
-sub call {
-    my ($self, $call, %arguments) = @_;
-    return $self->client->get(call_uri($call, %arguments));
-}
-
-sub call_uri {
-    my ($call, %arguments) = @_;
-    my @given = grep { defined $arguments{$_} } sort keys %arguments;
-    my $query = join '&', map {"$_=$arguments{$_}"} @given;
-    return "/intermission/$call" . (@given ? "?$query" : '');
-}
-
-sub enable {
-    my ($self, $app) = @_;
-    return $self->must('enable', app => $app);
-}
-
-sub disable {
-    my ($self, $app) = @_;
-    return $self->must('disable', app => $app);
-}
-
-sub status {
-    my ($self, $app) = @_;
-    return $self->must('status', app => $app, format => 'json')->json;
-}
-
-sub must {
-    my ($self, $call, %arguments) = @_;
-    my $response = $self->control($call, %arguments);
-    croak "$call: ${\ $response->status} ${\ $response->body}" if $response->status != 200;
-    return $response;
+# becomes { $t->status->{state} } 'open', 'what is tested': waits for that, and tests that it came.
+sub becomes(&$$) {
+    my ($look, $expected, $what) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $is;
+    eval { wait_for { ($is = $look->()) eq $expected } $what };
+    die $@ if $@ && $@ !~ /^gave up/;
+    return is $is, $expected, $what;
 }
 
 # The end

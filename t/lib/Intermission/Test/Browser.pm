@@ -17,6 +17,7 @@ use MIME::Base64 qw(decode_base64);
 use POSIX ();
 use Test::More;
 
+use Intermission::Test::Files qw(program);
 use Intermission::Test::Ports qw(take_port);
 use Intermission::Test::Wait qw(wait_for TIME_LIMIT);
 
@@ -36,12 +37,7 @@ sub missing {
     return;
 }
 
-sub find_program {
-    for my $name (@_) {
-        for my $folder (split /:/, $ENV{PATH}) { return "$folder/$name" if -x "$folder/$name" }
-    }
-    return;
-}
+sub find_program { return (grep {defined} map { program($_) } @_)[0] }
 
 # new(hosts => { 'shop.example' => '127.0.0.1:8080' }, scale => 2)
 sub new {

@@ -16,10 +16,10 @@ use Exporter qw(import);
 use File::Basename qw(dirname);
 use POSIX qw(WNOHANG);
 
-use Intermission::Test::Server;
+use Intermission::Test::Files qw(slurp);
 use Intermission::Test::Wait qw(wait_for);
 
-our @EXPORT = qw(control_url intermission last_line);
+our @EXPORT = qw(control_url go_on intermission last_line patient wait_begun);
 
 use constant COMMAND => abs_path(dirname(__FILE__) . '/../../../../target/bin/intermission');
 
@@ -39,6 +39,26 @@ sub intermission {
     $command->status;
     return $command;
 }
+
+# What `run` can run: a command that notes its pid in the file `pid` of the test's folder, and ends when it is told to go on, with
+# this status.
+sub patient {
+    my ($t, $status) = (@_, 0);
+    my $folder = $t->folder;
+    unlink map {"$folder/$_"} qw(pid go);
+    return ('sh', '-c' =>
+            "echo \$\$ >$folder/pid; until [ -e $folder/go ]; do sleep 0.02; done; exit $status");
+}
+
+# Waits until it runs.
+sub wait_begun {
+    my ($t) = @_;
+    my $file = $t->folder . '/pid';
+    return wait_for { -s $file } 'the command to run';
+}
+
+# Tells it to.
+sub go_on { $_[0]->write_file('go', '') }
 
 sub program { return COMMAND }
 
@@ -72,8 +92,8 @@ sub start {
 }
 
 sub pid { $_[0]{pid} }
-sub out { Intermission::Test::Server::slurp("$_[0]{file}.out") }
-sub said { Intermission::Test::Server::slurp("$_[0]{file}.err") }
+sub out { slurp("$_[0]{file}.out") }
+sub said { slurp("$_[0]{file}.err") }
 
 sub signal {
     my ($self, $signal) = @_;

@@ -7,9 +7,13 @@ use strict;
 use warnings;
 
 use Carp qw(croak);
+use Exporter qw(import);
 use POSIX qw(WNOHANG);
 
+use Intermission::Test::Files qw(slurp);
 use Intermission::Test::Wait qw(wait_for TIME_LIMIT);
+
+our @EXPORT_OK = qw(children_of command_of is_running workers_of);
 
 # new(binary => 'nginx', folder => '/tmp/…', workers => 1, daemon => 0)
 sub new {
@@ -110,6 +114,35 @@ sub kill_worker {
     return;
 }
 
+# A binary upgrade: a new nginx runs beside this one. Its master.
+sub upgrade {
+    my ($self) = @_;
+    my $file = "$self->{folder}/nginx.pid";
+    my $new;
+    $self->signal('USR2');
+    wait_for {
+        $new = pid_in($file);
+        $new && $new != $self->{pid} && (pid_in("$file.oldbin") // 0) == $self->{pid};
+    } 'the new nginx';
+    $self->{successor} = $new;
+    wait_for { workers_of($new) == $self->{workers} } 'its workers';
+    return $new;
+}
+
+# Tells the nginx of an upgrade to quit, and waits until it has ended.
+sub quit_successor {
+    my ($self) = @_;
+    kill QUIT => $self->{successor};
+    return $self->wait_successor;
+}
+
+# Waits until the nginx of an upgrade has ended, whoever told it to.
+sub wait_successor {
+    my ($self) = @_;
+    wait_for { !is_running($self->{successor}) } 'the new nginx to end';
+    return delete $self->{successor};
+}
+
 # Graceful: true if nginx ended in time and without an error.
 sub quit {
     my ($self) = @_;
@@ -123,6 +156,8 @@ sub quit {
 # At once, by all means.
 sub terminate {
     my ($self) = @_;
+    my $successor = delete $self->{successor};
+    kill KILL => $successor, workers_of($successor) if $successor;
     return if $self->is_over;
     my @workers = $self->workers;
     $self->signal('TERM');
@@ -134,9 +169,12 @@ sub terminate {
 }
 
 # The workers that run now, those of an earlier configuration included, oldest first.
-sub workers {
-    my ($self) = @_;
-    my @workers = grep { command_of($_) =~ /worker process/ } children_of($self->{pid});
+sub workers { workers_of($_[0]{pid}) }
+
+# The same of any nginx, by its master.
+sub workers_of {
+    my ($master) = @_;
+    my @workers = grep { command_of($_) =~ /worker process/ } children_of($master);
     my %started = map { $_ => start_of($_) } @workers;
     @workers = sort { $started{$a} <=> $started{$b} || $a <=> $b } @workers;
     return @workers;
@@ -202,6 +240,17 @@ sub wait_asleep {
 
 sub log { slurp("$_[0]{folder}/error.log") }
 sub access_log { slurp("$_[0]{folder}/access.log") }
+
+# The lines of the error log that match, or how many they are. The same of the access log.
+sub logged { my ($self, $pattern) = @_; return grep {/$pattern/} split /\n/, $self->log }
+sub accessed { my ($self, $pattern) = @_; return grep {/$pattern/} split /\n/, $self->access_log }
+
+# Waits until there is such a line in the error log.
+sub wait_logged {
+    my ($self, $pattern) = @_;
+    return wait_for { scalar $self->logged($pattern) } "$pattern in the log";
+}
+
 sub output { slurp("$_[0]{folder}/stderr.log") . $_[0]->log }
 
 # The lines that no healthy run has.
@@ -210,13 +259,6 @@ sub accidents {
     return grep {
         /\[(?:alert|crit|emerg)\]/ || /exited on signal/ || /panicked|Sanitizer|runtime error/
     } split /\n/, $self->output;
-}
-
-sub slurp {
-    my ($file) = @_;
-    open my $handle, '<', $file or return '';
-    local $/;
-    return scalar(<$handle>) // '';
 }
 
 1;
