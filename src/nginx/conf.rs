@@ -4,20 +4,22 @@ pub mod agent;
 pub mod app;
 pub mod coverage;
 
-use core::ffi::c_void;
 use core::ptr;
 use core::time::Duration;
 use std::path::PathBuf;
 
 use nginx_sys::{
-    ngx_array_t, ngx_conf_t, ngx_http_request_t, ngx_http_upstream_init_peer_pt, ngx_shm_zone_t,
+    NGX_DECLINED, ngx_array_t, ngx_http_test_predicates, ngx_http_upstream_init_peer_pt, ngx_int_t,
 };
-use ngx::core::Pool;
 use ngx::http::HttpModuleConfExt;
 
 use crate::gate::policy::Policy;
-use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::configuring::Configuring;
+use crate::nginx::ffi::cycle::Cycle;
 use crate::nginx::ffi::identity::module;
+use crate::nginx::ffi::memory::Memory;
+use crate::nginx::ffi::request::Request;
+use crate::nginx::zone::{Zone, attached};
 use crate::worker::Place;
 use agent::Agent;
 use app::AppName;
@@ -25,7 +27,7 @@ use coverage::Coverage;
 
 /// `http`: what there is once.
 pub struct MainConf {
-    pub zone: *mut ngx_shm_zone_t,
+    memory: Option<Memory<'static>>,
     /// Whether a directive needs the zone, so that it is made though nobody gave its size.
     pub needs_zone: bool,
     /// Whether a gate stands in PRECONTENT.
@@ -135,7 +137,7 @@ pub struct LocConf {
 /// The values of `intermission_bypass`, as nginx's own directive for such lists keeps them.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub struct Bypass(pub *mut ngx_array_t);
+pub struct Bypass(*mut ngx_array_t);
 
 impl Default for Bypass {
     fn default() -> Self {
@@ -144,8 +146,13 @@ impl Default for Bypass {
 }
 
 impl Bypass {
-    pub fn list(self) -> Option<*mut ngx_array_t> {
-        (self.0 != nginx_unset() && !self.0.is_null()).then_some(self.0)
+    /// Whether one of the values is neither empty nor "0" for a request that is in the location.
+    pub fn holds_for(self, request: Request<'_>) -> bool {
+        if self.0 == nginx_unset() || self.0.is_null() {
+            return false;
+        }
+        // SAFETY: nginx's own directive has made the list, for requests that are in the location.
+        unsafe { ngx_http_test_predicates(request.as_ptr(), self.0) == NGX_DECLINED as ngx_int_t }
     }
 }
 
@@ -156,14 +163,11 @@ fn nginx_unset<T>() -> *mut T {
 
 impl LocConf {
     /// The configuration of the location that a request is in.
-    ///
-    /// # Safety
-    ///
-    /// `request` is a living request.
     #[inline]
-    pub unsafe fn of<'a>(request: *const ngx_http_request_t) -> Option<&'a Self> {
-        // SAFETY: the caller's promise; the module's configuration in each location is a LocConf.
-        unsafe { Some((*request).http_location_conf_unchecked(module())?.as_ref()) }
+    pub fn of(request: Request<'_>) -> Option<&Self> {
+        // SAFETY: the module's configuration in each location is a LocConf, and stays as it is for as
+        // long as there are requests.
+        unsafe { Some((*request.as_ptr()).http_location_conf_unchecked(module())?.as_ref()) }
     }
 
     pub fn max_time(&self) -> Duration {
@@ -251,10 +255,10 @@ impl LocConf {
     }
 }
 
-impl MainConf {
-    pub fn new() -> Self {
+impl Default for MainConf {
+    fn default() -> Self {
         Self {
-            zone: ptr::null_mut(),
+            memory: None,
             needs_zone: false,
             needs_precontent: false,
             names: vec![b"default".to_vec()],
@@ -264,13 +268,46 @@ impl MainConf {
             groups: Vec::new(),
         }
     }
+}
+
+impl MainConf {
+    /// That of the configuration that is read.
+    pub fn of<'m>(cf: &'m mut Configuring<'_>) -> Option<&'m mut Self> {
+        // SAFETY: the module's main configuration is a MainConf; who may change the configuration has
+        // it alone.
+        unsafe { Some((*cf.as_ptr()).http_main_conf_unchecked(module())?.as_mut()) }
+    }
+
+    /// That of a configuration that is taken up.
+    pub fn of_cycle(cycle: Cycle<'_>) -> Option<&Self> {
+        // SAFETY: the module's main configuration is a MainConf, and stays as it is from then on.
+        unsafe { Some((*cycle.as_ptr()).http_main_conf_unchecked(module())?.as_ref()) }
+    }
+
+    /// That of the configuration that a request is served with.
+    pub fn behind(request: Request<'_>) -> Option<&Self> {
+        // SAFETY: the module's main configuration is a MainConf, and stays as it is for as long as
+        // there are requests.
+        unsafe { Some((*request.as_ptr()).http_main_conf_unchecked(module())?.as_ref()) }
+    }
 
     /// # Safety
     ///
-    /// `cf` is nginx's, while it reads the `http` block.
-    pub unsafe fn of<'a>(cf: *mut ngx_conf_t) -> Option<&'a mut Self> {
-        // SAFETY: the caller's promise; the module's main configuration is a MainConf.
-        unsafe { Some((*cf).http_main_conf_unchecked(module())?.as_mut()) }
+    /// The memory has been asked for in this configuration, by this module.
+    pub unsafe fn set_memory(&mut self, memory: Memory<'_>) {
+        // SAFETY: it is there for as long as this is.
+        self.memory = Some(unsafe { Memory::new(memory.as_ptr()) });
+    }
+
+    /// Whether memory for the zone has been asked for.
+    pub fn has_memory(&self) -> bool {
+        self.memory.is_some()
+    }
+
+    /// The zone, if it has been made.
+    pub fn zone(&self) -> Option<Zone> {
+        // SAFETY: the memory is this module's, and the workers of a configuration end before it.
+        unsafe { attached(self.memory?) }
     }
 
     /// An app's name, or none where it has variables.
@@ -289,18 +326,4 @@ impl MainConf {
             self.names.len() - 1
         })
     }
-}
-
-pub unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: nginx passes its configuration in the making.
-    guarded(ptr::null_mut(), || unsafe {
-        Pool::from_ngx_pool((*cf).pool).allocate(MainConf::new()).cast()
-    })
-}
-
-pub unsafe extern "C" fn create_loc(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: as above.
-    guarded(ptr::null_mut(), || unsafe {
-        Pool::from_ngx_pool((*cf).pool).allocate(LocConf::default()).cast()
-    })
 }

@@ -9,17 +9,14 @@ mod calls;
 mod dashboard;
 mod wait;
 
-use nginx_sys::{
-    NGX_DONE, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK, ngx_http_discard_request_body,
-    ngx_http_request_t, ngx_int_t,
-};
+use nginx_sys::{NGX_DONE, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_int_t};
 
 use crate::control::args::{Args, Disable, Enable, retry_after, shown};
 use crate::control::{CALLS, Call};
 use crate::nginx::conf::LocConf;
 use crate::nginx::conf::app::app_name;
 use crate::nginx::ffi::boundary::guarded;
-use crate::nginx::ffi::headers;
+use crate::nginx::ffi::request::{Handler, Request};
 use crate::nginx::host::Worker;
 use crate::shm::MAX_NAME;
 use answer::Answer;
@@ -27,51 +24,45 @@ use calls::{Calling, Reply};
 
 const FAILED: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
 
-pub unsafe extern "C" fn handler(request: *mut ngx_http_request_t) -> ngx_int_t {
-    guarded(FAILED, || {
-        // SAFETY: nginx passes a living request to the handler of its location.
-        unsafe {
-            let rc = ngx_http_discard_request_body(request);
-            if rc != NGX_OK as ngx_int_t {
+/// The handler of a control location.
+pub struct Control;
+
+impl Handler for Control {
+    fn handle(request: Request<'_>) -> ngx_int_t {
+        guarded(FAILED, || {
+            if let Err(rc) = request.discard_body() {
                 return rc;
             }
             match reply(request).unwrap_or_else(Reply::Now) {
                 Reply::Now(answer) => answer::send(request, &answer).unwrap_or(FAILED),
                 Reply::Later => NGX_DONE as ngx_int_t,
             }
-        }
-    })
+        })
+    }
 }
 
-/// # Safety
-///
-/// `request` is a living request to a control location.
-unsafe fn reply(request: *mut ngx_http_request_t) -> Result<Reply, Answer> {
+fn reply(request: Request<'_>) -> Result<Reply, Answer> {
     let broken = || Answer::error(500, "The module is not set up in this process.");
-    // SAFETY: the caller's promise.
-    unsafe {
-        let conf = LocConf::of(request).ok_or_else(broken)?;
-        let worker = Worker::here().ok_or_else(broken)?;
-        caller::check(request, conf)?;
-        let call = match Call::of_path(headers::bytes(&(*request).uri)) {
-            Some(call) => call,
-            None if dashboard::is_asked_for(request) => Call::Dashboard,
-            None => return Err(dashboard::redirect(request).unwrap_or_else(no_such_call)),
-        };
-        if !call.allows(headers::bytes(&(*request).method_name)) {
-            return Err(wrong_method(call));
-        }
-        if call.changes_state() {
-            caller::check_change(request)?;
-        }
-        let args =
-            Args::parse(call, headers::bytes(&(*request).args)).map_err(Answer::bad_request)?;
-        check_format(&args)?;
-        if request != (*request).main {
-            check_subrequest(&args)?;
-        }
-        answer_call(&Calling { request, worker, conf }, call, &args)
+    let conf = LocConf::of(request).ok_or_else(broken)?;
+    let worker = Worker::here().ok_or_else(broken)?;
+    caller::check(request, conf)?;
+    let call = match Call::of_path(request.uri()) {
+        Some(call) => call,
+        None if dashboard::is_asked_for(request) => Call::Dashboard,
+        None => return Err(dashboard::redirect(request).unwrap_or_else(no_such_call)),
+    };
+    if !call.allows(request.method()) {
+        return Err(wrong_method(call));
     }
+    if call.changes_state() {
+        caller::check_change(request)?;
+    }
+    let args = Args::parse(call, request.query()).map_err(Answer::bad_request)?;
+    check_format(&args)?;
+    if !request.is_main() {
+        check_subrequest(&args)?;
+    }
+    answer_call(&Calling { request, worker, conf }, call, &args)
 }
 
 fn answer_call(calling: &Calling<'_>, call: Call, args: &Args<'_>) -> Result<Reply, Answer> {
@@ -132,12 +123,11 @@ fn check_subrequest(args: &Args<'_>) -> Result<(), Answer> {
     }
 }
 
-fn app_of(request: *mut ngx_http_request_t, args: &Args<'_>) -> Result<Vec<u8>, Answer> {
+fn app_of(request: Request<'_>, args: &Args<'_>) -> Result<Vec<u8>, Answer> {
     let name = match args.get("app") {
         Some(b"") => Some(b"default".to_vec()),
         Some(name) => Some(name.to_vec()),
-        // SAFETY: the request lives while it is answered.
-        None => unsafe { app_name(request) },
+        None => app_name(request),
     };
     let name = name.ok_or_else(|| Answer::bad_request("the app's name cannot be evaluated"))?;
     if name.len() > MAX_NAME {

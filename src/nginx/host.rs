@@ -1,24 +1,20 @@
 //! The world of a worker that is nginx: its events, its clock, its connections, its log.
 
 use core::cell::{Cell, OnceCell, UnsafeCell};
-use core::ffi::c_void;
+use core::ptr;
 use core::time::Duration;
 use std::path::PathBuf;
 
-use nginx_sys::{
-    NGX_LOG_NOTICE, NGX_LOG_WARN, ngx_add_timer, ngx_connection_t, ngx_cycle, ngx_del_timer,
-    ngx_delete_posted_event, ngx_event_handler_pt, ngx_event_t, ngx_http_request_t,
-    ngx_output_chain_filter_pt, ngx_pool_cleanup_t, ngx_post_event, ngx_posted_events,
-    ngx_posted_next_events,
-};
+use nginx_sys::{NGX_LOG_NOTICE, NGX_LOG_WARN, ngx_http_request_t, ngx_pool_cleanup_t};
 
 use crate::control::args::shown;
-use crate::gate::time::{Moment, micros};
+use crate::gate::time::Moment;
 use crate::gate::{Cause, Change};
 use crate::nginx::conf::coverage;
-use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::event::{Called, Event};
 use crate::nginx::ffi::local::Local;
 use crate::nginx::ffi::processes::{exists, is_exiting, started};
+use crate::nginx::ffi::request::{ErrorShown, Finalize, Output, Request};
 use crate::nginx::ffi::{bells, clock, connections, successor};
 use crate::nginx::zone::ZoneLock;
 use crate::shm::{AppId, Liveness};
@@ -50,7 +46,7 @@ pub fn look_at_answers() {
 
 pub struct Nginx {
     pub probes: Probes,
-    timer: UnsafeCell<ngx_event_t>,
+    timer: Event<'static>,
     /// Where the state is kept.
     pub state_file: Option<PathBuf>,
     /// When the state file, which could not be written, is tried again.
@@ -62,17 +58,59 @@ pub struct Nginx {
     warned: Cell<Moment>,
 }
 
-/// A request, as nginx knows it.
-pub struct Request {
+/// What is remembered of a request for nginx's sake.
+pub struct Own {
     /// In the list of the pool. Part of the passage, so that one allocation does for both.
     pub cleanup: UnsafeCell<ngx_pool_cleanup_t>,
-    pub request: *mut ngx_http_request_t,
+    request: *mut ngx_http_request_t,
     /// How far the gate is with its body.
     pub body: Cell<Progress>,
     /// What its batch wants of it at the moment.
     pub step: Cell<Option<Step>>,
     /// What is remembered of it at its backend: of few, so it stands elsewhere.
-    pub at_backend: Cell<Option<&'static AtBackend>>,
+    at_backend: Cell<*const AtBackend>,
+}
+
+impl Own {
+    /// # Safety
+    ///
+    /// It becomes part of what is in the request's pool, and is looked at as long as that is there only.
+    #[inline(always)]
+    pub unsafe fn new(request: Request<'_>, cleanup: ngx_pool_cleanup_t) -> Self {
+        Self {
+            cleanup: UnsafeCell::new(cleanup),
+            request: request.as_ptr(),
+            body: Cell::new(Progress::Unread),
+            step: Cell::new(None),
+            at_backend: Cell::new(ptr::null()),
+        }
+    }
+
+    #[inline(always)]
+    pub fn request(&self) -> Request<'_> {
+        // SAFETY: this is in the pool of the request.
+        unsafe { Request::new(self.request) }
+    }
+
+    pub fn at_backend(&self) -> Option<&AtBackend> {
+        // SAFETY: it is in the pool of the request, as this is.
+        unsafe { self.at_backend.get().as_ref() }
+    }
+
+    /// Remembers from now on what happens to the request at its backend. `None` if there is no memory.
+    pub fn begin_at_backend(&self) -> Option<()> {
+        let at = AtBackend {
+            arrived: clock::now(),
+            answered: Cell::new(None),
+            finalize: Cell::new(None),
+            output: Cell::new(None),
+            taken: Cell::new(None),
+            parked: Cell::new(None),
+            replayed: Cell::new(false),
+        };
+        self.at_backend.set(self.request().pool().put(at)?);
+        Some(())
+    }
 }
 
 /// What is remembered of a request at its backend.
@@ -83,7 +121,7 @@ pub struct AtBackend {
     pub answered: Cell<Option<Finalize>>,
     /// What its upstream is to call at its end, and to send with, if it may be taken back.
     pub finalize: Cell<Option<Finalize>>,
-    pub output: Cell<(ngx_output_chain_filter_pt, *mut c_void)>,
+    pub output: Cell<Option<Output>>,
     /// It is taken back: until when it is held, and what of it will be restored.
     pub taken: Cell<Option<Taken>>,
     /// It is held in the phase in which it was taken back; whether its answer has no body.
@@ -92,16 +130,11 @@ pub struct AtBackend {
     pub replayed: Cell<bool>,
 }
 
-/// What nginx changes of a request that it is about to answer with an error.
 #[derive(Clone, Copy)]
 pub struct Taken {
     pub until: Moment,
-    pub err_status: usize,
-    pub error_page: u32,
+    pub error: ErrorShown,
 }
-
-/// What nginx calls when it is through with a backend.
-pub type Finalize = unsafe extern "C" fn(*mut ngx_http_request_t, isize);
 
 /// How far the gate is with a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,19 +146,13 @@ pub enum Progress {
     Come,
 }
 
-/// An event of nginx's. Stays where it is made: nginx has pointers to it.
-pub struct Event(Box<Posted>);
-
-struct Posted {
-    event: UnsafeCell<ngx_event_t>,
-    task: Task,
-}
-
 impl Nginx {
-    pub fn new(state_file: Option<PathBuf>) -> Self {
+    /// `timer` is called when something is due.
+    pub fn new(state_file: Option<PathBuf>, timer: impl Called) -> Self {
+        let timer = Event::own(timer);
+        timer.set_cancelable();
         Self {
-            // SAFETY: nginx's events may be zeroed.
-            timer: UnsafeCell::new(unsafe { core::mem::zeroed() }),
+            timer,
             state_file,
             probes: Probes::default(),
             retry: Cell::new(Moment::NEVER),
@@ -144,12 +171,20 @@ impl Nginx {
     }
 }
 
+impl Called for Task {
+    fn call(&self) {
+        if let Some(worker) = Worker::here() {
+            worker.do_task(*self);
+        }
+    }
+}
+
 impl Host for Nginx {
-    type Request = Request;
+    type Request = Own;
     type Lock = ZoneLock;
-    type Event = Event;
+    type Event = Event<'static>;
     /// The write event of its connection.
-    type Caller = *mut ngx_event_t;
+    type Caller = Event<'static>;
 
     fn now(&self) -> Moment {
         clock::now()
@@ -159,46 +194,27 @@ impl Host for Nginx {
         Liveness { now, lease: LEASE, exists, started }
     }
 
-    fn event(&self, task: Task) -> Event {
-        // SAFETY: nginx's events may be zeroed.
-        let event = UnsafeCell::new(unsafe { core::mem::zeroed() });
-        let posted = Box::new(Posted { event, task });
-        // SAFETY: the box does not move its content, and nobody else knows it yet.
-        unsafe {
-            let event = posted.event.get();
-            (*event).handler = Some(on_event);
-            (*event).data = core::ptr::from_ref(&*posted).cast_mut().cast();
-            (*event).log = (*ngx_cycle).log;
-        }
-        Event(posted)
+    fn event(&self, task: Task) -> Event<'static> {
+        Event::own(task)
     }
 
-    fn post(&self, event: &Event, when: When) {
-        let event = event.0.event.get();
-        // SAFETY: the event is initialised and stays where it is; the queues are nginx's own.
-        unsafe {
-            if when == When::Last && (*event).posted() != 0 {
-                ngx_delete_posted_event(event);
+    fn post(&self, event: &Event<'static>, when: When) {
+        match when {
+            When::Soon => event.post(),
+            When::Last => {
+                event.unpost();
+                event.post();
             }
-            match when {
-                When::Soon | When::Last => ngx_post_event(event, &raw mut ngx_posted_events),
-                When::NextTurn => ngx_post_event(event, &raw mut ngx_posted_next_events),
-            }
+            When::NextTurn => event.post_next(),
         }
     }
 
     fn set_timer(&self, at: Moment, now: Moment) {
-        let timer = self.timer.get();
-        // SAFETY: the event is initialised and stays where it is. It is taken out first, as nginx
-        // would else leave it where it is for a difference of less than 300 ms.
-        unsafe {
-            if (*timer).timer_set() != 0 {
-                ngx_del_timer(timer);
-            }
-            if !at.is_never() {
-                let millis = micros(at.since(now)).div_ceil(1000);
-                ngx_add_timer(timer, usize::try_from(millis).unwrap_or(usize::MAX / 4));
-            }
+        // It is taken out first, as nginx would else leave it where it is for a difference of less than
+        // 300 ms.
+        self.timer.stop_timer();
+        if !at.is_never() {
+            self.timer.set_timer(at.since(now));
         }
     }
 
@@ -215,7 +231,7 @@ impl Host for Nginx {
         // SAFETY: a request in a batch is alive, and its connection's write event runs it; it may be
         // no more when that returns.
         unsafe {
-            let write = (*(*passage.own.request).connection).write;
+            let write = passage.request().connection().write().as_ptr();
             if let Some(run) = (*write).handler {
                 run(write);
             }
@@ -226,9 +242,8 @@ impl Host for Nginx {
         matches!(passage.own.body.get(), Progress::Asked | Progress::Reading)
     }
 
-    fn wake(&self, caller: *mut ngx_event_t) {
-        // SAFETY: a caller is forgotten before its connection goes.
-        unsafe { ngx_post_event(caller, &raw mut ngx_posted_events) };
+    fn wake(&self, caller: Event<'static>) {
+        caller.post();
     }
 
     fn is_exiting(&self) -> bool {
@@ -301,18 +316,9 @@ impl Worker {
         HERE.get().get()
     }
 
-    /// This process becomes a worker, whose timer calls `on_timer`.
-    pub fn begin(start: impl FnOnce() -> Self, on_timer: ngx_event_handler_pt) -> &'static Self {
-        let worker = HERE.get().get_or_init(start);
-        let timer = worker.host.timer.get();
-        // SAFETY: the worker stays where it is now, and its timer has no other user yet.
-        unsafe {
-            (*timer).data = nobody().cast();
-            (*timer).handler = on_timer;
-            (*timer).log = (*ngx_cycle).log;
-            (*timer).set_cancelable(1);
-        }
-        worker
+    /// This process becomes a worker.
+    pub fn begin(start: impl FnOnce() -> Self) -> &'static Self {
+        HERE.get().get_or_init(start)
     }
 
     /// When the state file, which could not be written, is to be tried again.
@@ -335,22 +341,4 @@ pub fn log_change(name: &[u8], change: &Change, held: u32, by: &str) {
         change.from.name(),
         change.to.name(),
     );
-}
-
-/// What a timer has that is no connection's: nginx's debug log shows the descriptor of each.
-fn nobody() -> *mut ngx_connection_t {
-    // SAFETY: nginx's connections may be zeroed.
-    let mut connection: ngx_connection_t = unsafe { core::mem::zeroed() };
-    connection.fd = -1;
-    Box::into_raw(Box::new(connection))
-}
-
-unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
-    guarded((), || {
-        // SAFETY: the event's data is what `Nginx::event` made, which lives as long as the worker.
-        let task = unsafe { (*(*event).data.cast::<Posted>()).task };
-        if let Some(worker) = Worker::here() {
-            worker.do_task(task);
-        }
-    });
 }

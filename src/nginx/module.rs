@@ -3,21 +3,21 @@
 use core::ffi::{c_char, c_void};
 use core::ptr;
 
-use crate::nginx::conf::{MainConf, coverage};
+use nginx_sys::{
+    NGX_HTTP_MODULE, NGX_LOG_EMERG, NGX_RS_MODULE_SIGNATURE, nginx_version, ngx_cycle_t,
+    ngx_http_module_t, ngx_http_phases_NGX_HTTP_ACCESS_PHASE,
+    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_module_t, ngx_uint_t,
+};
+
+use crate::nginx::conf::{LocConf, MainConf, coverage};
 use crate::nginx::ffi::bells;
 use crate::nginx::ffi::boundary::guarded;
-use crate::nginx::ffi::identity::module;
+use crate::nginx::ffi::configuring::{Configure, Configuring, configure, create, merge};
+use crate::nginx::ffi::cycle::{Begin, Cycle, begin};
+use crate::nginx::process;
 use crate::nginx::request::{backend, entrance, filter, variables};
 use crate::nginx::setup::directives::COMMANDS;
-use crate::nginx::setup::{merge, zone};
-use crate::nginx::{conf, process};
-use nginx_sys::{
-    NGX_ERROR, NGX_HTTP_MODULE, NGX_LOG_EMERG, NGX_OK, NGX_RS_MODULE_SIGNATURE, nginx_version,
-    ngx_array_push, ngx_conf_t, ngx_cycle_t, ngx_http_handler_pt, ngx_http_module_t,
-    ngx_http_phases, ngx_http_phases_NGX_HTTP_ACCESS_PHASE,
-    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_int_t, ngx_module_t, ngx_uint_t,
-};
-use ngx::http::{HttpModuleConfExt, HttpModuleMainConf, NgxHttpCoreModule};
+use crate::nginx::setup::zone;
 
 /// The gate.
 #[unsafe(no_mangle)]
@@ -25,8 +25,8 @@ static mut ngx_http_intermission_module: ngx_module_t = ngx_module_t {
     ctx: (&raw const CONTEXT).cast_mut().cast::<c_void>(),
     commands: (&raw const COMMANDS).cast_mut().cast(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
-    init_module: Some(init_module),
-    init_process: Some(process::init_process),
+    init_module: Some(begin::<TakeUp>),
+    init_process: Some(begin::<process::Init>),
     exit_process: Some(process::exit_process),
     exit_master: Some(exit_master),
     ..BLANK
@@ -47,16 +47,16 @@ const BLANK: ngx_module_t = ngx_module_t {
 };
 
 static CONTEXT: ngx_http_module_t = ngx_http_module_t {
-    preconfiguration: Some(variables::add),
-    postconfiguration: Some(postconfiguration),
-    create_main_conf: Some(conf::create_main),
-    create_loc_conf: Some(conf::create_loc),
-    merge_loc_conf: Some(merge::merge_loc),
+    preconfiguration: Some(configure::<variables::Add>),
+    postconfiguration: Some(configure::<SetUp>),
+    create_main_conf: Some(create::<MainConf>),
+    create_loc_conf: Some(create::<LocConf>),
+    merge_loc_conf: Some(merge::<LocConf>),
     ..NO_HOOKS
 };
 
 static FILTER_CONTEXT: ngx_http_module_t =
-    ngx_http_module_t { postconfiguration: Some(filter::install), ..NO_HOOKS };
+    ngx_http_module_t { postconfiguration: Some(configure::<filter::Install>), ..NO_HOOKS };
 
 const NO_HOOKS: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: None,
@@ -105,50 +105,37 @@ static ngx_module_order: List<c_char, 5> = List([
     ptr::null(),
 ]);
 
-unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-    guarded(NGX_ERROR as ngx_int_t, || {
-        // SAFETY: nginx has read its configuration, which is valid.
-        match unsafe { MainConf::of(cf).and_then(|main| set_up(cf, main)) } {
-            Some(()) => NGX_OK as ngx_int_t,
-            None => NGX_ERROR as ngx_int_t,
-        }
-    })
-}
+/// Sets the gate up for what the configuration says.
+struct SetUp;
 
-/// # Safety
-///
-/// `cf` is nginx's, at the end of the `http` block.
-unsafe fn set_up(cf: *mut ngx_conf_t, main: &mut MainConf) -> Option<()> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if main.needs_zone && main.zone.is_null() {
-            zone::add_zone(cf, main, zone::DEFAULT_SIZE)?;
-        }
-        if main.zone.is_null() {
+impl Configure for SetUp {
+    fn configure(cf: &mut Configuring<'_>) -> Option<()> {
+        let main = MainConf::of(cf)?;
+        let (has_zone, needs_zone) = (main.has_memory(), main.needs_zone);
+        let (needs_backends, needs_precontent) = (main.needs_backends, main.needs_precontent);
+        if !has_zone && !needs_zone {
             return keep_pause(cf);
         }
-        if main.needs_backends {
-            backend::install(cf, main)?;
+        if !has_zone {
+            zone::add_zone(cf, zone::DEFAULT_SIZE)?;
         }
-        if main.needs_precontent {
+        if needs_backends {
+            backend::install(cf)?;
+        }
+        if needs_precontent {
             let phase = ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE;
-            add_handler(cf, phase, Some(entrance::precontent))?;
+            cf.add_handler::<entrance::Precontent>(phase)?;
         }
-        add_handler(cf, ngx_http_phases_NGX_HTTP_ACCESS_PHASE, Some(entrance::access))
+        cf.add_handler::<entrance::Access>(ngx_http_phases_NGX_HTTP_ACCESS_PHASE)
     }
 }
 
 /// Refuses a configuration without a gate while an app is paused: what is held would be forgotten.
-///
-/// # Safety
-///
-/// As [`set_up`].
-unsafe fn keep_pause(cf: *mut ngx_conf_t) -> Option<()> {
-    // SAFETY: the caller's promise.
-    if unsafe { zone::is_running_paused() } {
+fn keep_pause(cf: &Configuring<'_>) -> Option<()> {
+    if zone::is_running_paused() {
         ngx::ngx_conf_log_error!(
             NGX_LOG_EMERG,
-            cf,
+            cf.as_ptr(),
             "the configuration uses \"intermission\" no more, but an app is not open; disable it \
              before, so that what is held can go"
         );
@@ -157,43 +144,19 @@ unsafe fn keep_pause(cf: *mut ngx_conf_t) -> Option<()> {
     Some(())
 }
 
-/// # Safety
-///
-/// As [`set_up`].
-unsafe fn add_handler(
-    cf: *mut ngx_conf_t,
-    phase: ngx_http_phases,
-    handler: ngx_http_handler_pt,
-) -> Option<()> {
-    // SAFETY: nginx makes an array of handlers for each phase before it calls us.
-    unsafe {
-        let core = NgxHttpCoreModule::main_conf_mut(&*cf)?;
-        let handlers = &mut core.phases.get_mut(phase as usize)?.handlers;
-        let place = ngx_array_push(handlers).cast::<ngx_http_handler_pt>();
-        if place.is_null() {
-            return None;
-        }
-        place.write(handler);
-    }
-    Some(())
-}
+/// In the master, whenever a configuration has been taken up, before its workers are forked.
+struct TakeUp;
 
-/// Called in the master whenever a configuration has been taken up, before its workers are forked.
-unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
-    guarded(NGX_ERROR as ngx_int_t, || {
-        // SAFETY: nginx passes the new cycle.
-        let zone = unsafe { process::zone_of(&*cycle) };
-        // SAFETY: as above.
-        let main = unsafe { (*cycle).http_main_conf_unchecked::<MainConf>(module()) };
-        // SAFETY: the module's main configuration is a MainConf.
-        let covered = main.map(|main| unsafe { main.as_ref() }.coverage.clone());
+impl Begin for TakeUp {
+    fn begin(cycle: Cycle<'_>) -> Option<()> {
+        let covered = MainConf::of_cycle(cycle).map(|main| main.coverage.clone());
         coverage::take_up(covered.unwrap_or_default());
-        if let Some(zone) = zone {
+        if let Some(zone) = process::zone_of(cycle) {
             bells::make();
             process::begin_cycle(&zone);
         }
-        NGX_OK as ngx_int_t
-    })
+        Some(())
+    }
 }
 
 unsafe extern "C" fn exit_master(_: *mut ngx_cycle_t) {

@@ -3,22 +3,19 @@
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use core::time::Duration;
 
-use nginx_sys::{
-    NGX_LOG_WARN, NGX_OK, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_cycle_t, ngx_event_t,
-    ngx_int_t, ngx_pid, ngx_process, ngx_process_slot,
-};
-use ngx::http::HttpModuleConfExt;
+use nginx_sys::{NGX_LOG_WARN, ngx_cycle_t, ngx_event_t};
 
 use crate::gate::time::Moment;
 use crate::nginx::conf::MainConf;
 use crate::nginx::conf::coverage;
 use crate::nginx::ffi::boundary::guarded;
-use crate::nginx::ffi::identity::module;
+use crate::nginx::ffi::cycle::{Begin, Cycle};
+use crate::nginx::ffi::event::Called;
 use crate::nginx::ffi::processes::started;
-use crate::nginx::ffi::{bells, clock};
+use crate::nginx::ffi::{bells, clock, globals};
 use crate::nginx::host::{Nginx, Worker};
 use crate::nginx::store::Store;
-use crate::nginx::zone::{Zone, attached};
+use crate::nginx::zone::Zone;
 use crate::shm::Process;
 
 /// The number of the configuration that this process, and those forked from it, belong to.
@@ -33,63 +30,39 @@ pub fn begin_cycle(zone: &Zone) {
 }
 
 /// The zone that a cycle's configuration asks for.
-///
-/// # Safety
-///
-/// The cycle is one whose configuration was taken up.
-pub unsafe fn zone_of(cycle: &ngx_cycle_t) -> Option<Zone> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let main = cycle.http_main_conf_unchecked::<MainConf>(module())?;
-        attached(main.as_ref().zone)
+pub fn zone_of(cycle: Cycle<'_>) -> Option<Zone> {
+    MainConf::of_cycle(cycle)?.zone()
+}
+
+/// A process begins.
+pub struct Init;
+
+impl Begin for Init {
+    fn begin(cycle: Cycle<'_>) -> Option<()> {
+        if globals::is_worker() {
+            enter(cycle);
+        }
+        Some(())
     }
 }
 
-pub unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
-    guarded((), || {
-        // SAFETY: nginx's own variable, and the cycle that the process starts with.
-        unsafe {
-            if [NGX_PROCESS_WORKER, NGX_PROCESS_SINGLE].contains(&(ngx_process as u32)) {
-                enter(&*cycle);
-            }
-        }
-    });
-    NGX_OK as ngx_int_t
-}
-
-/// # Safety
-///
-/// As [`zone_of`], in a worker that starts.
-unsafe fn enter(cycle: &ngx_cycle_t) {
-    // SAFETY: the caller's promise.
-    let (Some(zone), Some(main)) =
-        (unsafe { (zone_of(cycle), cycle.http_main_conf_unchecked::<MainConf>(module())) })
-    else {
-        return;
-    };
-    // SAFETY: as above, and nginx's own variable.
-    let (main, slot) = unsafe { (main.as_ref(), ngx_process_slot) };
+/// A worker starts.
+fn enter(cycle: Cycle<'_>) {
+    let (Some(zone), Some(main)) = (zone_of(cycle), MainConf::of_cycle(cycle)) else { return };
     let start = || {
-        let slot = usize::try_from(slot).unwrap_or_default();
-        Worker::new(
-            Nginx::new(main.state_file.clone()),
-            zone,
-            slot,
-            CYCLE.load(Relaxed),
-            main.names.len(),
-        )
+        let host = Nginx::new(main.state_file.clone(), Timer);
+        Worker::new(host, zone, globals::slot(), CYCLE.load(Relaxed), main.names.len())
     };
-    let worker = Worker::begin(start, Some(on_timer));
-    // SAFETY: nginx's own variable.
-    let pid = u32::try_from(unsafe { ngx_pid }).unwrap_or_default();
+    let worker = Worker::begin(start);
+    let pid = globals::pid();
     let process = Process { pid, started: started(pid).unwrap_or_default() };
     zone.enter(worker.slot, process, clock::now());
-    // SAFETY: the caller's promise.
+    // SAFETY: called while the worker starts.
     let listens = unsafe { bells::listen(worker.slot, Some(on_ring)) };
     if !listens {
         ngx::ngx_log_error!(
             NGX_LOG_WARN,
-            cycle.log,
+            cycle.log(),
             "intermission: no doorbell (eventfd) can be had, so releases wait for \
              intermission_interval"
         );
@@ -129,13 +102,16 @@ unsafe extern "C" fn on_ring(event: *mut ngx_event_t) {
     });
 }
 
-unsafe extern "C" fn on_timer(_: *mut ngx_event_t) {
-    guarded((), || {
+/// The worker's timer.
+struct Timer;
+
+impl Called for Timer {
+    fn call(&self) {
         let Some(worker) = Worker::here() else { return };
         worker.timer_went_off();
         keep_up_file(worker);
         worker.look();
-    });
+    }
 }
 
 /// Tells the state file what it was to be told by now.

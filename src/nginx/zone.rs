@@ -1,12 +1,13 @@
 //! nginx's shared memory zone, and its mutex as a lock for Rust.
 
-use core::ptr::{self, NonNull};
+use core::ptr;
 
 use nginx_sys::{
-    ngx_shm_zone_t, ngx_shmtx_lock, ngx_shmtx_trylock, ngx_shmtx_unlock, ngx_slab_pool_t,
+    ngx_shmtx_lock, ngx_shmtx_t, ngx_shmtx_trylock, ngx_shmtx_unlock, ngx_slab_pool_t,
 };
 use parking_lot::lock_api::{GuardNoSend, RawMutex};
 
+use crate::nginx::ffi::memory::{Memory, Slab};
 use crate::shm;
 
 pub type Zone = shm::Zone<ZoneLock>;
@@ -19,15 +20,20 @@ impl ZoneLock {
     /// # Safety
     ///
     /// The pool lives as long as the lock is used.
-    pub unsafe fn of(pool: *mut ngx_slab_pool_t) -> Self {
-        Self(pool)
+    pub unsafe fn of(pool: Slab<'_>) -> Self {
+        Self(pool.as_ptr())
+    }
+
+    fn mutex(&self) -> *mut ngx_shmtx_t {
+        // SAFETY: the pool lives as long as the zone, in which this lock stands.
+        unsafe { &raw mut (*self.0).mutex }
     }
 }
 
 // SAFETY: the mutex is made for many processes, and the pointer to it is the same in all of them:
 // the zone is mapped before they are forked.
 unsafe impl Sync for ZoneLock {}
-// SAFETY: as above.
+// SAFETY: any thread of those processes may open it.
 unsafe impl Send for ZoneLock {}
 
 // SAFETY: nginx's mutex excludes; it is a spin lock in shared memory, not reentrant, and nothing
@@ -40,18 +46,18 @@ unsafe impl RawMutex for ZoneLock {
     type GuardMarker = GuardNoSend;
 
     fn lock(&self) {
-        // SAFETY: the pool lives as long as the zone, in which this lock stands.
-        unsafe { ngx_shmtx_lock(&raw mut (*self.0).mutex) }
+        // SAFETY: nginx has made the mutex.
+        unsafe { ngx_shmtx_lock(self.mutex()) }
     }
 
     fn try_lock(&self) -> bool {
-        // SAFETY: as above.
-        unsafe { ngx_shmtx_trylock(&raw mut (*self.0).mutex) != 0 }
+        // SAFETY: nginx has made the mutex.
+        unsafe { ngx_shmtx_trylock(self.mutex()) != 0 }
     }
 
     unsafe fn unlock(&self) {
-        // SAFETY: as above; the caller has the lock.
-        unsafe { ngx_shmtx_unlock(&raw mut (*self.0).mutex) }
+        // SAFETY: the caller has the lock.
+        unsafe { ngx_shmtx_unlock(self.mutex()) }
     }
 }
 
@@ -59,12 +65,9 @@ unsafe impl RawMutex for ZoneLock {
 ///
 /// # Safety
 ///
-/// `shm_zone` is null or one of ours, of a living cycle.
-pub unsafe fn attached(shm_zone: *const ngx_shm_zone_t) -> Option<Zone> {
-    // SAFETY: nginx makes the pool when it maps the memory; its data is what `init` left there.
-    unsafe {
-        let pool = shm_zone.as_ref()?.shm.addr.cast::<ngx_slab_pool_t>();
-        let memory = NonNull::new(pool.as_ref()?.data)?;
-        Zone::attach(memory.cast()).ok()
-    }
+/// The memory is this module's, and nobody uses the zone when it is gone.
+pub unsafe fn attached(memory: Memory<'_>) -> Option<Zone> {
+    let zone = memory.slab()?.data()?;
+    // SAFETY: the caller's promise; data is there when a zone has been made.
+    unsafe { Zone::attach(zone.cast()).ok() }
 }

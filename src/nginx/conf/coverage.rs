@@ -5,14 +5,11 @@
 //! it is over. The master notes such workers.
 
 use core::cell::RefCell;
-use core::ffi::CStr;
 use core::hash::{Hash, Hasher};
 use std::hash::DefaultHasher;
 
-use nginx_sys::{ngx_conf_t, ngx_last_process, ngx_processes};
-use ngx::http::{HttpModuleLocationConf, HttpModuleServerConf, NgxHttpCoreModule};
-
-use crate::nginx::ffi::headers::bytes;
+use crate::nginx::ffi::configuring::Configuring;
+use crate::nginx::ffi::globals;
 use crate::nginx::ffi::local::Local;
 use crate::nginx::ffi::processes::{exists, started};
 use crate::shm::Process;
@@ -24,22 +21,15 @@ pub type Coverage = Vec<u64>;
 /// That of the configuration that the master has taken up last.
 static RUNNING: Local<RefCell<Coverage>> = Local::new(RefCell::new(Vec::new()));
 
-/// What tells a place under the gate of the app of this name from others.
-///
-/// # Safety
-///
-/// `cf` is nginx's, while it merges that place.
-pub unsafe fn place(cf: *mut ngx_conf_t, app: &[u8]) -> u64 {
+/// What tells the place at hand, under the gate of the app of this name, from others.
+pub fn place(cf: &Configuring<'_>, app: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     app.hash(&mut hasher);
-    // SAFETY: the caller's promise; the names are those of the configuration.
-    unsafe {
-        if let Some(server) = NgxHttpCoreModule::server_conf(&*cf) {
-            bytes(&server.server_name).hash(&mut hasher);
-        }
-        if let Some(location) = NgxHttpCoreModule::location_conf(&*cf) {
-            bytes(&location.name).hash(&mut hasher);
-        }
+    if let Some(server) = cf.server_name() {
+        server.hash(&mut hasher);
+    }
+    if let Some(location) = cf.location() {
+        location.name().hash(&mut hasher);
     }
     hasher.finish()
 }
@@ -85,17 +75,5 @@ fn is_part_of(these: &[u64], those: Coverage) -> bool {
 
 /// The workers that nginx has.
 fn running_workers() -> impl Iterator<Item = Process> {
-    // SAFETY: nginx's own table, which the master changes in the same thread.
-    let last = usize::try_from(unsafe { ngx_last_process }).unwrap_or_default();
-    (0..last).filter_map(|slot| {
-        // SAFETY: as above; the name of a process is a C string.
-        let (pid, is_worker) = unsafe {
-            let process = (&raw const ngx_processes).cast::<nginx_sys::ngx_process_t>().add(slot);
-            let name = (*process).name;
-            let is_worker = !name.is_null() && CStr::from_ptr(name) == c"worker process";
-            ((*process).pid, is_worker && (*process).exited() == 0)
-        };
-        let pid = u32::try_from(pid).ok().filter(|pid| is_worker && *pid > 0)?;
-        Some(Process { pid, started: started(pid).unwrap_or_default() })
-    })
+    globals::running_workers().map(|pid| Process { pid, started: started(pid).unwrap_or_default() })
 }

@@ -1,16 +1,12 @@
 //! An answer of the control location, and how it is sent.
 
-use core::ptr;
 use std::borrow::Cow;
 
-use nginx_sys::{
-    NGX_ERROR, NGX_OK, ngx_buf_t, ngx_chain_t, ngx_http_output_filter, ngx_http_request_t,
-    ngx_http_send_header, ngx_int_t, ngx_pcalloc, ngx_pnalloc, ngx_str_t,
-};
+use nginx_sys::ngx_int_t;
 
 use crate::control::accepts_json;
 use crate::control::report::{Report, quoted};
-use crate::nginx::ffi::headers;
+use crate::nginx::ffi::request::Request;
 
 /// An answer, before it is put into the form that was asked for.
 pub struct Answer {
@@ -103,72 +99,25 @@ fn inside(object: &str) -> &str {
 }
 
 /// Sends an answer. `None` if there is no memory.
-///
-/// # Safety
-///
-/// `request` is a living request to a control location, to which nothing has been answered.
-pub unsafe fn send(request: *mut ngx_http_request_t, answer: &Answer) -> Option<ngx_int_t> {
-    // SAFETY: the caller's promise; all that the response needs is in the request's pool.
-    unsafe {
-        let (kind, body): (_, Cow<'_, str>) = match &answer.document {
-            Some(document) => (document.content_type, document.body.as_ref().into()),
-            None if wants_json(request) => ("application/json", answer.json().into()),
-            None => ("text/plain", answer.text().into()),
-        };
-        headers::add(request, "Cache-Control", b"no-store")?;
-        headers::add(request, "X-Content-Type-Options", b"nosniff")?;
-        for (name, value) in &answer.headers {
-            headers::add(request, name, value.as_bytes())?;
-        }
-        let out = &mut (*request).headers_out;
-        out.status = usize::from(answer.status);
-        out.content_type = ngx_str_t { len: kind.len(), data: kind.as_ptr().cast_mut() };
-        out.content_type_len = kind.len();
-        out.content_length_n = i64::try_from(body.len()).ok()?;
-        let rc = ngx_http_send_header(request);
-        let sent = rc != NGX_ERROR as ngx_int_t && rc <= NGX_OK as ngx_int_t;
-        if !sent || (*request).header_only() != 0 {
-            return Some(rc);
-        }
-        let buffer = buffer(request, body.as_bytes())?;
-        let mut chain = ngx_chain_t { buf: buffer, next: ptr::null_mut() };
-        Some(ngx_http_output_filter(request, &mut chain))
+pub fn send(request: Request<'_>, answer: &Answer) -> Option<ngx_int_t> {
+    let (kind, body): (_, Cow<'_, str>) = match &answer.document {
+        Some(document) => (document.content_type, document.body.as_ref().into()),
+        None if wants_json(request) => ("application/json", answer.json().into()),
+        None => ("text/plain", answer.text().into()),
+    };
+    request.add_header("Cache-Control", b"no-store")?;
+    request.add_header("X-Content-Type-Options", b"nosniff")?;
+    for (name, value) in &answer.headers {
+        request.add_header(name, value.as_bytes())?;
     }
-}
-
-/// # Safety
-///
-/// `request` is a living request.
-unsafe fn buffer(request: *mut ngx_http_request_t, body: &[u8]) -> Option<*mut ngx_buf_t> {
-    // SAFETY: the caller's promise; zeroes are right for what is not set.
-    unsafe {
-        let data = ngx_pnalloc((*request).pool, body.len().max(1)).cast::<u8>();
-        let buffer = ngx_pcalloc((*request).pool, size_of::<ngx_buf_t>()).cast::<ngx_buf_t>();
-        if data.is_null() || buffer.is_null() {
-            return None;
-        }
-        data.copy_from_nonoverlapping(body.as_ptr(), body.len());
-        (*buffer).pos = data;
-        (*buffer).last = data.add(body.len());
-        (*buffer).set_memory(u32::from(!body.is_empty()));
-        (*buffer).set_last_buf(u32::from(request == (*request).main));
-        (*buffer).set_last_in_chain(1);
-        Some(buffer)
-    }
+    request.send(answer.status, kind, body.as_bytes())
 }
 
 /// Whether the answer is to be JSON: what the address says counts more than what the client accepts.
-///
-/// # Safety
-///
-/// `request` is a living request.
-unsafe fn wants_json(request: *mut ngx_http_request_t) -> bool {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let query = headers::bytes(&(*request).args);
-        match query.split(|byte| *byte == b'&').find_map(|pair| pair.strip_prefix(b"format=")) {
-            Some(format) => format == b"json",
-            None => headers::find(request, "Accept").is_some_and(accepts_json),
-        }
+fn wants_json(request: Request<'_>) -> bool {
+    let mut pairs = request.query().split(|byte| *byte == b'&');
+    match pairs.find_map(|pair| pair.strip_prefix(b"format=")) {
+        Some(format) => format == b"json",
+        None => request.header("Accept").is_some_and(accepts_json),
     }
 }

@@ -1,7 +1,5 @@
 //! What the calls do.
 
-use nginx_sys::ngx_http_request_t;
-
 use super::answer::Answer;
 use super::wait::Drain;
 use super::{caller, wait};
@@ -15,6 +13,7 @@ use crate::gate::totals::Totals;
 use crate::gate::{Change, Gate, State};
 use crate::nginx::conf::LocConf;
 use crate::nginx::ffi::clock;
+use crate::nginx::ffi::request::Request;
 use crate::nginx::host::{Worker, log_change};
 use crate::nginx::store::Store;
 use crate::shm::AppId;
@@ -22,7 +21,7 @@ use crate::worker::{Awaited, Changed, Host};
 
 /// A call that is being answered.
 pub struct Calling<'r> {
-    pub request: *mut ngx_http_request_t,
+    pub request: Request<'r>,
     pub worker: &'r Worker,
     pub conf: &'r LocConf,
 }
@@ -190,9 +189,7 @@ impl Calling<'_> {
 
     fn tell(&self, name: &[u8], changed: &Changed) {
         let held = self.worker.survey(changed.app).held;
-        // SAFETY: the request lives while it is answered.
-        let by = unsafe { caller::name(self.request) };
-        log_change(name, &changed.change, held, &by);
+        log_change(name, &changed.change, held, &caller::name(self.request));
         self.worker.notify();
     }
 

@@ -1,13 +1,11 @@
 //! The dashboard: a page for people, from which they call what scripts call.
 
-use nginx_sys::ngx_http_request_t;
-use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::answer::Answer;
 use crate::control::Call;
-use crate::nginx::ffi::headers;
+use crate::nginx::ffi::request::Request;
 
 const PAGE: &str = include_str!("dashboard.html");
 
@@ -40,31 +38,16 @@ fn nonce() -> Option<String> {
 
 /// Whether the path is the control location itself, and ends in a slash. That goes before the
 /// names of calls: the location can have one of those.
-///
-/// # Safety
-///
-/// `request` is a living request.
-pub unsafe fn is_asked_for(request: *mut ngx_http_request_t) -> bool {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let path = headers::bytes(&(*request).uri).strip_suffix(b"/");
-        path.is_some_and(|path| Some(path) == location(request))
-    }
+pub fn is_asked_for(request: Request<'_>) -> bool {
+    let path = request.uri().strip_suffix(b"/");
+    path.is_some_and(|path| Some(path) == location(request))
 }
 
 /// Leads from the control location's name to the dashboard, which needs the slash behind it for its
 /// relative addresses. The address is relative too, as it may be another one outside of a proxy.
-///
-/// # Safety
-///
-/// `request` is a living request.
-pub unsafe fn redirect(request: *mut ngx_http_request_t) -> Option<Answer> {
-    // SAFETY: the caller's promise.
-    let (path, method, location) = unsafe {
-        let (path, method) = (&(*request).uri, &(*request).method_name);
-        (headers::bytes(path), headers::bytes(method), location(request)?)
-    };
-    if path != location || !Call::Dashboard.allows(method) {
+pub fn redirect(request: Request<'_>) -> Option<Answer> {
+    let path = request.uri();
+    if path != location(request)? || !Call::Dashboard.allows(request.method()) {
         return None;
     }
     let name = path.rsplit(|byte| *byte == b'/').next()?;
@@ -76,16 +59,7 @@ pub unsafe fn redirect(request: *mut ngx_http_request_t) -> Option<Answer> {
 
 /// The path of the control location, without a slash at its end, if it has a path that others can
 /// be below of.
-///
-/// # Safety
-///
-/// `request` is a living request.
-unsafe fn location<'a>(request: *mut ngx_http_request_t) -> Option<&'a [u8]> {
-    // SAFETY: the caller's promise; a location's name lives as long as its configuration.
-    unsafe {
-        let core = NgxHttpCoreModule::location_conf(&*request)?;
-        let name = headers::bytes(&core.name);
-        let is_exact = core.exact_match() != 0;
-        (name.starts_with(b"/") && !is_exact).then(|| name.strip_suffix(b"/").unwrap_or(name))
-    }
+fn location(request: Request<'_>) -> Option<&[u8]> {
+    let name = request.prefix_location()?;
+    name.starts_with(b"/").then(|| name.strip_suffix(b"/").unwrap_or(name))
 }

@@ -4,11 +4,7 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::time::Duration;
 
-use nginx_sys::{
-    NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_add_timer, ngx_del_timer, ngx_event_t,
-    ngx_http_finalize_request, ngx_http_request_t, ngx_http_test_reading, ngx_int_t,
-    ngx_pool_cleanup_add,
-};
+use nginx_sys::{NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_int_t, ngx_pool_cleanup_add};
 
 use super::answer::{Answer, send};
 use super::calls::{Calling, Reply, report};
@@ -19,7 +15,8 @@ use crate::gate::trial::Trial;
 use crate::nginx::conf::LocConf;
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::clock;
-use crate::nginx::ffi::identity::remembered;
+use crate::nginx::ffi::event::Event;
+use crate::nginx::ffi::request::{Request, Then, Turn};
 use crate::nginx::host::Worker;
 use crate::shm::{AppId, Entry};
 use crate::worker::{Awaited, Found, Host};
@@ -39,8 +36,8 @@ pub struct Drain {
 }
 
 /// A caller that waits, in its request's pool.
-struct Waiter {
-    request: *mut ngx_http_request_t,
+struct Waiter<'r> {
+    request: Request<'r>,
     entry: Entry,
     name: Vec<u8>,
     awaited: Awaited,
@@ -75,8 +72,7 @@ pub fn begin(
         worker.stop_waiting(&entry);
         return Reply::Now(answer);
     }
-    // SAFETY: the request lives, and nothing has been answered to it.
-    match unsafe { suspend(waiter) } {
+    match suspend(worker, waiter) {
         Some(()) => Reply::Later,
         None => {
             worker.stop_waiting(&entry);
@@ -85,7 +81,7 @@ pub fn begin(
     }
 }
 
-impl Waiter {
+impl Waiter<'_> {
     /// The answer, if what the caller waits for has come, or can come no more.
     fn answer(&self, worker: &Worker) -> Option<Answer> {
         Some(match worker.find(self.entry.app(), self.awaited)? {
@@ -155,8 +151,7 @@ impl Waiter {
     /// Ends the caller's pause; `false` if another call has done that, which it could while this one
     /// waited for the state file.
     fn resume(&self, worker: &Worker, pause: u64) -> Option<bool> {
-        // SAFETY: the request lives while it waits.
-        let conf = unsafe { LocConf::of(self.request)? };
+        let conf = LocConf::of(self.request)?;
         let calling = Calling { request: self.request, worker, conf };
         let plain = Disable { policy: conf.policy(), canary: 0, pause: Some(pause) };
         Some(calling.release(&self.name, &plain).is_some())
@@ -168,9 +163,10 @@ impl Waiter {
     }
 
     /// What wakes it: the write event of its connection, which runs the request.
-    fn event(&self) -> *mut ngx_event_t {
-        // SAFETY: a caller that waits has a connection.
-        unsafe { (*(*self.request).connection).write }
+    fn event(&self) -> Event<'static> {
+        let event = self.request.connection().write();
+        // SAFETY: the worker forgets a caller before its request is over, and its connection goes.
+        unsafe { Event::new(event.as_ptr()) }
     }
 
     fn stop(&self) {
@@ -191,61 +187,57 @@ fn bad_canary(failed: u32, of: u32, status: u32) -> String {
     format!("The canary failed: {failed} of {of}, the last {ended}. The app is paused again.")
 }
 
-/// # Safety
-///
-/// The waiter's request lives, and nothing has been answered to it.
-unsafe fn suspend(waiter: Waiter) -> Option<()> {
-    let worker = Worker::here()?;
+/// Lets a request to which nothing has been answered wait. `None` if there is no memory.
+fn suspend(worker: &Worker, waiter: Waiter<'_>) -> Option<()> {
     let request = waiter.request;
-    // SAFETY: the caller's promise; the pool's memory is aligned for any type, is written before it
-    // is seen, and is dropped by its cleanup.
+    // Also where there is no limit: a worker that is to exit stays for what has a timer.
+    let limit = waiter.drain.map_or(LONGEST, |drain| drain.limit);
+    let event = waiter.event();
+    // SAFETY: the pool's memory is aligned for any type, is written before it is seen, and is dropped
+    // by its cleanup.
     unsafe {
-        let cleanup = ngx_pool_cleanup_add((*request).pool, size_of::<Waiter>()).as_mut()?;
-        let place = cleanup.data.cast::<Waiter>();
-        place.write(waiter);
+        let pool = request.pool().as_ptr();
+        let cleanup = ngx_pool_cleanup_add(pool, size_of::<Waiter<'_>>()).as_mut()?;
+        cleanup.data.cast::<Waiter<'_>>().write(waiter);
         cleanup.handler = Some(end);
-        worker.add_caller((*place).event());
-        if (*request).discard_body() == 0 {
-            (*request).read_event_handler = Some(ngx_http_test_reading);
-        }
-        (*request).write_event_handler = Some(on_write);
-        // Also where there is no limit: a worker that is to exit stays for what has a timer.
-        let limit = (*place).drain.map_or(LONGEST, |drain| drain.limit);
-        let millis = usize::try_from(limit.as_millis()).unwrap_or(usize::MAX / 4);
-        ngx_add_timer((*(*request).connection).write, millis);
-        (*(*request).main).set_count((*(*request).main).count() + 1);
     }
+    worker.add_caller(event);
+    if !request.discards_body() {
+        request.watch_client();
+    }
+    request.on_write::<Woken>();
+    event.set_timer(limit);
+    request.count_once_more();
     Some(())
 }
 
-/// Called by nginx when the caller was woken, when its time is up, and for nothing.
-unsafe extern "C" fn on_write(request: *mut ngx_http_request_t) {
-    // SAFETY: nginx passes a living request, whose handler this is: its pool has a waiter. It is not
-    // the request's context, where passages are looked for.
-    guarded((), || unsafe {
-        let Some(waiter) = remembered(request, end) else { return };
-        let waiter = waiter.cast::<Waiter>().as_ref();
-        let Some(worker) = Worker::here() else { return };
-        let write = (*(*request).connection).write;
-        let late = (*write).timedout() != 0;
-        (*write).set_timedout(0);
+/// Told when the caller was woken, when its time is up, and for nothing.
+struct Woken;
+
+impl Turn for Woken {
+    fn turn(request: Request<'_>) -> Then {
+        // It is not the request's context, where passages are looked for.
+        let Some(waiter) = request.pool().find(end) else { return Then::Wait };
+        // SAFETY: what has this cleanup is what `suspend` wrote, in the request's pool.
+        let waiter = unsafe { waiter.cast::<Waiter<'_>>().as_ref() };
+        let Some(worker) = Worker::here() else { return Then::Wait };
+        let write = request.connection().write();
+        let late = write.take_timeout();
         let answer = waiter.answer(worker);
         let Some(answer) = answer.or_else(|| if late { waiter.late(worker) } else { None }) else {
-            return;
+            return Then::Wait;
         };
         waiter.stop();
-        if (*write).timer_set() != 0 {
-            ngx_del_timer(write);
-        }
+        write.stop_timer();
         let failed = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
-        ngx_http_finalize_request(request, send(request, &answer).unwrap_or(failed));
-    });
+        Then::End(send(request, &answer).unwrap_or(failed))
+    }
 }
 
 unsafe extern "C" fn end(waiter: *mut c_void) {
     // SAFETY: nginx passes what `suspend` wrote, once, when the request ends.
     guarded((), || unsafe {
-        let waiter = waiter.cast::<Waiter>();
+        let waiter = waiter.cast::<Waiter<'_>>();
         (*waiter).stop();
         waiter.drop_in_place();
     });

@@ -1,59 +1,93 @@
-//! The client of a held request: whether it is still there.
+//! The connection of a request's client, or what stands for it in HTTP/2 and 3.
 
 use core::slice;
+use std::os::fd::BorrowedFd;
 
-use nginx_sys::ngx_connection_t;
+use nginx_sys::{
+    NGX_OK, ngx_connection_t, ngx_handle_read_event, ngx_handle_write_event, ngx_int_t, ngx_log_t,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::event::Event;
+use super::living::{Living, reaches};
 use super::watched::borrowed;
 
-/// Whether the client is seen to have left. nginx's own flags say what the last look at the
-/// sockets brought; the socket itself says what came since.
-///
-/// # Safety
-///
-/// `connection` is that of a living request.
-pub unsafe fn is_gone(connection: *mut ngx_connection_t) -> bool {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let read = &*(*connection).read;
-        if (*connection).error() != 0 || has_stopped_listening(connection) {
+pub type Connection<'c> = Living<'c, ngx_connection_t>;
+
+reaches!(Connection<'c> {
+    /// A connection has its two events for as long as it is there.
+    pub fn read() -> Event<'c> = read;
+
+    /// As the one for reading.
+    pub fn write() -> Event<'c> = write;
+
+    /// The client's address, as text in the pool of the connection.
+    pub fn address() -> &'c [u8] = addr_text;
+});
+
+impl<'c> Connection<'c> {
+    pub fn log(self) -> *mut ngx_log_t {
+        self.see(|it| it.log)
+    }
+
+    /// `None` if it has none.
+    pub fn socket(self) -> Option<BorrowedFd<'c>> {
+        // SAFETY: nginx closes the socket of a connection when that is over.
+        unsafe { borrowed(self.see(|it| it.fd)) }
+    }
+
+    /// Whether nothing more can be read from it, or written to it.
+    pub fn is_broken(self) -> bool {
+        self.see(|it| it.error() != 0)
+    }
+
+    /// Whether its client has broken it off, or was too slow: one look at both bits.
+    #[inline(always)]
+    pub fn was_left(self) -> bool {
+        self.see(|it| (it.error() | it.timedout()) != 0)
+    }
+
+    /// Waits for its client to write, or to leave. `false` if that cannot be had.
+    pub fn watch_reading(self) -> bool {
+        // SAFETY: the event is that of a connection.
+        unsafe { ngx_handle_read_event(self.read().as_ptr(), 0) == NGX_OK as ngx_int_t }
+    }
+
+    /// Waits for its client to read. `false` if that cannot be had.
+    pub fn watch_writing(self) -> bool {
+        // SAFETY: the event is that of a connection.
+        unsafe { ngx_handle_write_event(self.write().as_ptr(), 0) == NGX_OK as ngx_int_t }
+    }
+
+    #[inline(always)]
+    pub fn is_quic(self) -> bool {
+        #[cfg(ngx_feature = "http_v3")]
+        return self.see(|it| !it.quic.is_null());
+        #[cfg(not(ngx_feature = "http_v3"))]
+        false
+    }
+
+    /// Whether the client is seen to have left. nginx's own flags say what the last look at the
+    /// sockets brought; the socket itself says what came since.
+    pub fn is_gone(self) -> bool {
+        if self.is_broken() || self.has_stopped_listening() {
             return true;
         }
-        #[cfg(ngx_feature = "http_v3")]
-        if !(*connection).quic.is_null() {
-            return read.error() != 0;
+        if self.is_quic() {
+            return self.read().see(|it| it.error() != 0);
         }
-        read.eof() != 0 || read.pending_eof() != 0 || has_hung_up((*connection).fd)
+        self.read().see(|it| it.eof() != 0 || it.pending_eof() != 0)
+            || self.socket().is_some_and(has_hung_up)
     }
-}
 
-/// In HTTP/3 a client that gives a request up says so by refusing the response.
-///
-/// # Safety
-///
-/// `connection` is that of a living request.
-pub unsafe fn has_stopped_listening(connection: *mut ngx_connection_t) -> bool {
-    #[cfg(ngx_feature = "http_v3")]
-    // SAFETY: the caller's promise.
-    unsafe {
-        !(*connection).quic.is_null() && (*(*connection).write).error() != 0
-    }
-    #[cfg(not(ngx_feature = "http_v3"))]
-    {
-        let _ = connection;
-        false
+    /// In HTTP/3 a client that gives a request up says so by refusing the response.
+    pub fn has_stopped_listening(self) -> bool {
+        self.is_quic() && self.write().see(|it| it.error() != 0)
     }
 }
 
 /// Whether the other side of a socket has closed it, even behind data that nobody has read.
-///
-/// # Safety
-///
-/// The socket is open.
-unsafe fn has_hung_up(fd: i32) -> bool {
-    // SAFETY: the caller's promise.
-    let Some(socket) = (unsafe { borrowed(fd) }) else { return false };
+fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
     let mut look = PollFd::from_borrowed_fd(socket, PollFlags::RDHUP);
     let found = poll(slice::from_mut(&mut look), Some(&Timespec::default()));
     let hung_up = PollFlags::HUP | PollFlags::ERR | PollFlags::RDHUP;

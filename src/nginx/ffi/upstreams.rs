@@ -3,8 +3,9 @@
 use core::cell::OnceCell;
 use core::ffi::CStr;
 
-use crate::nginx::ffi::local::Local;
-use nginx_sys::{ngx_cycle, ngx_http_request_t, ngx_http_upstream_conf_t};
+use super::local::Local;
+use super::request::Request;
+use nginx_sys::{ngx_cycle, ngx_http_upstream_conf_t};
 
 /// The modules that pass requests with bodies on. The configuration of each begins with an
 /// [`ngx_http_upstream_conf_t`].
@@ -27,14 +28,12 @@ struct Known {
 
 static KNOWN: Local<OnceCell<Known>> = Local::new(OnceCell::new());
 
-/// # Safety
-///
-/// `request` is a living request, in one of the phases behind the choice of its location.
-pub unsafe fn buffer_body(request: *const ngx_http_request_t) -> bool {
+/// For a request whose location was chosen.
+pub fn buffer_body(request: Request<'_>) -> bool {
     let known = KNOWN.get().get_or_init(find);
-    // SAFETY: the caller's promise; a request has the configuration of each module of http.
+    // SAFETY: a request has the configuration of each module of http, and that of these begins so.
     let conf = |index: usize| unsafe {
-        (*(*request).loc_conf.add(index)).cast::<ngx_http_upstream_conf_t>().as_ref()
+        (*(*request.as_ptr()).loc_conf.add(index)).cast::<ngx_http_upstream_conf_t>().as_ref()
     };
     let passes = |conf: &&ngx_http_upstream_conf_t| !conf.upstream.is_null();
     if known.streaming.and_then(conf).as_ref().is_some_and(passes) {
@@ -43,9 +42,8 @@ pub unsafe fn buffer_body(request: *const ngx_http_request_t) -> bool {
     let confs = || known.buffering.into_iter().flatten().filter_map(conf);
     let buffers = |conf: &ngx_http_upstream_conf_t| conf.request_buffering != 0;
     // An address with variables is not known to be anybody's: what holds for all of them then holds.
-    // SAFETY: the caller's promise.
-    let is_content = unsafe { (*request).content_handler.is_some() };
-    is_content && confs().find(passes).map_or_else(|| confs().all(buffers), buffers)
+    request.has_content_handler()
+        && confs().find(passes).map_or_else(|| confs().all(buffers), buffers)
 }
 
 fn find() -> Known {

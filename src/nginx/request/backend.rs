@@ -1,72 +1,65 @@
 //! A request at its backend: what nginx's upstream module calls, where `intermission_auto` is on.
 
-use core::ffi::c_void;
-
 use nginx_sys::{
-    NGX_ERROR, NGX_OK, ngx_chain_t, ngx_conf_t, ngx_http_request_t, ngx_http_upstream_init_peer_pt,
+    NGX_ERROR, NGX_OK, ngx_http_request_t, ngx_http_upstream_init_peer_pt,
     ngx_http_upstream_rr_peers_t, ngx_http_upstream_srv_conf_t, ngx_int_t,
 };
-use ngx::http::{HttpModuleConfExt, HttpModuleMainConf, NgxHttpUpstreamModule};
+use ngx::http::{HttpModuleMainConf, NgxHttpUpstreamModule};
 
 use super::take_back;
 use crate::nginx::conf::{LocConf, MainConf};
-use crate::nginx::ffi::boundary::guarded;
-use crate::nginx::ffi::identity::module;
+use crate::nginx::ffi::configuring::Configuring;
+use crate::nginx::ffi::request::{Finalize, Finish, Output, Request, Sender};
 use crate::nginx::host::{Passage, Worker};
 
 const FAILED: ngx_int_t = NGX_ERROR as ngx_int_t;
 
-/// Takes the place of what nginx calls when it begins to look for a server of a group.
-///
-/// # Safety
-///
-/// `cf` is nginx's, at the end of the `http` block.
-pub unsafe fn install(cf: *mut ngx_conf_t, main: &mut MainConf) -> Option<()> {
-    // SAFETY: the caller's promise; the array is of pointers to what nginx has set up.
-    unsafe {
-        let known = NgxHttpUpstreamModule::main_conf_mut(&*cf)?;
-        let groups = known.upstreams.as_slice::<*mut ngx_http_upstream_srv_conf_t>();
-        for group in groups {
-            let init = (**group).peer.init.replace(init_peer);
-            main.groups.push((group.addr(), init));
-        }
-        main.groups.sort_unstable_by_key(|(group, _)| *group);
+/// Takes the place of what nginx calls when it begins to look for a server of a group, at the end of the
+/// `http` block.
+pub fn install(cf: &mut Configuring<'_>) -> Option<()> {
+    // SAFETY: nginx's upstream module has an array of pointers to the groups that it has set up.
+    let groups = unsafe {
+        let known = NgxHttpUpstreamModule::main_conf(&*cf.as_ptr())?;
+        known.upstreams.as_slice::<*mut ngx_http_upstream_srv_conf_t>()
+    };
+    let main = MainConf::of(cf)?;
+    for group in groups {
+        // SAFETY: a group stays as long as the configuration, and nobody else looks at it now.
+        let init = unsafe { (**group).peer.init.replace(init_peer) };
+        main.groups.push((group.addr(), init));
     }
+    main.groups.sort_unstable_by_key(|(group, _)| *group);
     Some(())
 }
 
 /// What this group had there before.
-///
-/// # Safety
-///
-/// `request` is a living request.
-unsafe fn init_of(
-    request: *mut ngx_http_request_t,
+fn init_of(
+    request: Request<'_>,
     group: *const ngx_http_upstream_srv_conf_t,
 ) -> ngx_http_upstream_init_peer_pt {
-    // SAFETY: the caller's promise; the module's main configuration is a MainConf.
-    let main = unsafe { (*request).http_main_conf_unchecked::<MainConf>(module())?.as_ref() };
-    let at = main.groups.binary_search_by_key(&group.addr(), |(group, _)| *group).ok()?;
-    main.groups.get(at)?.1
+    let groups = &MainConf::behind(request)?.groups;
+    let at = groups.binary_search_by_key(&group.addr(), |(group, _)| *group).ok()?;
+    groups.get(at)?.1
 }
 
 unsafe extern "C" fn init_peer(
     request: *mut ngx_http_request_t,
     group: *mut ngx_http_upstream_srv_conf_t,
 ) -> ngx_int_t {
-    // SAFETY: nginx passes a living request that has an upstream, and the group of its servers.
-    unsafe {
-        let Some(init) = init_of(request, group) else { return FAILED };
-        if request == (*request).main && Passage::known(request).is_some_and(Passage::was_held) {
-            forgive(&mut *group);
-        }
-        let rc = init(request, group);
-        let is_on = || LocConf::of(request).is_some_and(|conf| conf.auto == Some(true));
-        if rc == NGX_OK as ngx_int_t && request == (*request).main && is_on() {
-            see_off(request);
-        }
-        rc
+    // SAFETY: nginx passes a request that has an upstream, and keeps it until it has an answer.
+    let living = unsafe { Request::new(request) };
+    let Some(init) = init_of(living, group) else { return FAILED };
+    if living.is_main() && Passage::known(living).is_some_and(Passage::was_held) {
+        // SAFETY: nginx passes the group of the request's servers.
+        unsafe { forgive(&mut *group) };
     }
+    // SAFETY: what this stands in for is given what this was given.
+    let rc = unsafe { init(request, group) };
+    let is_on = || LocConf::of(living).is_some_and(|conf| conf.auto == Some(true));
+    if rc == NGX_OK as ngx_int_t && living.is_main() && is_on() {
+        see_off(living);
+    }
+    rc
 }
 
 /// Forgets that servers of a group have failed, as nginx would not ask them for `fail_timeout`: there is
@@ -96,50 +89,42 @@ unsafe fn forgive(group: &mut ngx_http_upstream_srv_conf_t) {
     }
 }
 
-/// A request that went through is about to be sent to a backend.
-///
-/// # Safety
-///
-/// `request` is a living main request that has an upstream.
-unsafe fn see_off(request: *mut ngx_http_request_t) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let passage = Passage::find(request).filter(|passage| passage.is_through());
-        let Some(passage) = passage else { return };
-        let Some(at) = passage.at_backend() else { return };
-        let upstream = &mut *(*request).upstream;
-        at.finalize.set(upstream.finalize_request.replace(finalize));
-        let output = &mut upstream.output;
-        at.output.set((output.output_filter.replace(send), output.filter_ctx));
-        output.filter_ctx = core::ptr::from_ref(passage).cast_mut().cast();
-    }
+/// A main request that went through is about to be sent to a backend.
+fn see_off(request: Request<'_>) {
+    let Some(passage) = Passage::find(request).filter(|passage| passage.is_through()) else {
+        return;
+    };
+    let Some(at) = passage.at_backend() else { return };
+    at.finalize.set(request.finish_with::<End>());
+    // SAFETY: a passage is there for as long as its request is.
+    at.output.set(unsafe { request.send_through(passage) });
 }
 
 /// nginx sends something to a backend.
-unsafe extern "C" fn send(passage: *mut c_void, chain: *mut ngx_chain_t) -> ngx_int_t {
-    // SAFETY: nginx passes what `see_off` has put there, which lives as long as the request does.
-    unsafe {
-        let passage = &*passage.cast::<Passage>();
-        let Some(at) = passage.own.at_backend.get() else { return FAILED };
+impl Sender for Passage {
+    fn former(&self) -> Option<Output> {
+        self.own.at_backend()?.output.get()
+    }
+
+    fn sends(&self) {
         if let Some(worker) = Worker::here() {
-            guarded((), || worker.reaches_backend(passage));
+            worker.reaches_backend(self);
         }
-        let (filter, context) = at.output.get();
-        filter.map_or(FAILED, |filter| filter(context, chain))
     }
 }
 
 /// nginx is through with a backend.
-unsafe extern "C" fn finalize(request: *mut ngx_http_request_t, rc: ngx_int_t) {
-    // SAFETY: nginx passes the living request that `see_off` was called for.
-    unsafe {
-        let passage = Passage::find(request);
-        let Some(at) = passage.and_then(|passage| passage.own.at_backend.get()) else { return };
-        if let Some(finalize) = at.finalize.get() {
-            finalize(request, rc);
-        }
-        if rc == 502 || rc == 504 {
-            guarded((), || take_back::consider(&mut *request, at, rc));
+struct End;
+
+impl Finish for End {
+    fn former(request: Request<'_>) -> Option<Finalize> {
+        Passage::find(request)?.own.at_backend()?.finalize.get()
+    }
+
+    fn finish(request: Request<'_>, rc: ngx_int_t) {
+        let at = Passage::find(request).and_then(|passage| passage.own.at_backend());
+        if let Some(at) = at.filter(|_| rc == 502 || rc == 504) {
+            take_back::consider(request, at, rc);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use nginx_sys::{
     NGX_DECLINED, NGX_DONE, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_INTERNAL_SERVER_ERROR,
-    NGX_HTTP_SERVICE_UNAVAILABLE, ngx_http_request_t, ngx_http_test_predicates, ngx_int_t,
+    NGX_HTTP_SERVICE_UNAVAILABLE, ngx_int_t,
 };
 
 use super::body::Asked;
@@ -13,8 +13,8 @@ use super::{body, hold, outcome};
 use crate::nginx::conf::app::app_name;
 use crate::nginx::conf::{LocConf, ReadBody, Standing};
 use crate::nginx::ffi::boundary::guarded;
-use crate::nginx::ffi::client::is_gone;
-use crate::nginx::ffi::{clock, headers};
+use crate::nginx::ffi::clock;
+use crate::nginx::ffi::request::{Handler, Request};
 use crate::nginx::host::{Passage, Worker};
 use crate::shm::Entry;
 use crate::worker::{Decision, Ending, Host, Stage};
@@ -22,12 +22,15 @@ use crate::worker::{Decision, Ending, Host, Stage};
 const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
 const FAILED: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
 
-pub unsafe extern "C" fn access(request: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes a living request; the ACCESS phase is one of main requests only.
-    unsafe {
+/// The ACCESS phase, which is one of main requests only.
+pub struct Access;
+
+impl Handler for Access {
+    #[inline(always)]
+    fn handle(request: Request<'_>) -> ngx_int_t {
         match LocConf::of(request) {
             Some(conf) if conf.standing == Standing::Access => enter(request, conf),
-            Some(conf) if conf.standing == Standing::Nowhere && (*request).internal() != 0 => {
+            Some(conf) if conf.standing == Standing::Nowhere && request.is_internal() => {
                 leave_behind(request)
             }
             _ => DECLINED,
@@ -35,10 +38,11 @@ pub unsafe extern "C" fn access(request: *mut ngx_http_request_t) -> ngx_int_t {
     }
 }
 
-pub unsafe extern "C" fn precontent(request: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: as above, but for the main request.
-    unsafe {
-        if request != (*request).main {
+pub struct Precontent;
+
+impl Handler for Precontent {
+    fn handle(request: Request<'_>) -> ngx_int_t {
+        if !request.is_main() {
             return DECLINED;
         }
         let is_through = || Passage::known(request).is_some_and(Passage::is_through);
@@ -52,124 +56,79 @@ pub unsafe extern "C" fn precontent(request: *mut ngx_http_request_t) -> ngx_int
 
 /// The short way through an open gate. Nothing in it can panic, so that the boundary stands before
 /// the long way only.
-///
-/// # Safety
-///
-/// `request` is a living main request, in one of the phases, `conf` that of its location.
 #[inline(always)]
-unsafe fn enter(request: *mut ngx_http_request_t, conf: &LocConf) -> ngx_int_t {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let Some(worker) = Worker::here() else { return DECLINED };
-        if let Some(passage) = Passage::find(request) {
-            return re_enter(worker, conf, passage);
-        }
-        if body::may_be_there(request) {
-            return enter_with_body(worker, conf, request);
-        }
-        pass(worker, conf, request, true)
+fn enter(request: Request<'_>, conf: &LocConf) -> ngx_int_t {
+    let Some(worker) = Worker::here() else { return DECLINED };
+    if let Some(passage) = Passage::find(request) {
+        return re_enter(worker, conf, passage);
     }
+    if request.may_have_body() {
+        return enter_with_body(worker, conf, request);
+    }
+    pass(worker, conf, request, true)
 }
 
 /// Lets a request through if the gate of the place's app is open, and all of the request is there.
-///
-/// # Safety
-///
-/// As [`enter`].
 #[inline(always)]
-unsafe fn pass(
-    worker: &Worker,
-    conf: &LocConf,
-    request: *mut ngx_http_request_t,
-    is_whole: bool,
-) -> ngx_int_t {
-    // SAFETY: the caller's promise.
-    unsafe {
-        // Before it is counted, so that there is nothing to take back; and before the app is looked up,
-        // as what is not needed across the call need not be kept.
-        let Some(passage) = Passage::create(request) else { return FAILED };
-        let known = if is_whole { known_entry(worker, conf) } else { None };
-        match known {
-            Some(entry) if entry.pass() => {
-                passage.pass(entry);
-                DECLINED
-            }
-            tried => enter_slowly(worker, conf, passage, tried),
+fn pass(worker: &Worker, conf: &LocConf, request: Request<'_>, is_whole: bool) -> ngx_int_t {
+    // Before it is counted, so that there is nothing to take back; and before the app is looked up,
+    // as what is not needed across the call need not be kept.
+    let Some(passage) = Passage::create(request) else { return FAILED };
+    let known = if is_whole { known_entry(worker, conf) } else { None };
+    match known {
+        Some(entry) if entry.pass() => {
+            passage.pass(entry);
+            DECLINED
         }
+        tried => enter_slowly(worker, conf, passage, tried),
     }
 }
 
 /// A request comes to a gate once more.
-///
-/// # Safety
-///
-/// As [`enter_other_app`].
 #[inline(never)]
-unsafe fn re_enter(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let request = passage.request();
-        let waits = body::may_be_there(request) && body::is_missing(request);
-        if !waits && passage.is_through_at(known_entry(worker, conf)) {
-            return DECLINED;
-        }
-        enter_other_app(worker, conf, passage)
+fn re_enter(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
+    let request = passage.request();
+    let waits = request.may_have_body() && request.misses_body();
+    if !waits && passage.is_through_at(known_entry(worker, conf)) {
+        return DECLINED;
     }
+    enter_other_app(worker, conf, passage)
 }
 
 /// It comes to the gate again after it was suspended there, or to one that it did not go through: to
 /// another app's, which decides about it anew. What runs behind an answer (`post_action`) is no
 /// request of the client's.
-///
-/// # Safety
-///
-/// The passage is that of a living request, in one of the phases.
 #[cold]
 #[inline(never)]
-unsafe fn enter_other_app(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
-    // SAFETY: the caller's promise.
-    guarded(FAILED, || unsafe {
-        match passage.stage() {
-            Stage::Arriving => decide(worker, conf, passage),
-            Stage::Reading | Stage::Held | Stage::Going(_) => fail(worker, conf, passage),
-            Stage::Refused(status) | Stage::Leaving(status) => status as ngx_int_t,
-            Stage::Through(_) if (*passage.request()).post_action() != 0 => DECLINED,
-            Stage::Through(_) => {
-                let Some(name) = app_name(passage.request()) else { return FAILED };
-                let same = passage.entry().is_some_and(|it| worker.is_named(it.app(), &name));
-                if same && !body::comes_first(passage.request(), conf) {
-                    return DECLINED;
-                }
-                passage.debug("comes to the gate of another place");
-                worker.turn_back(passage, outcome::so_far(passage.request()));
-                decide(worker, conf, passage)
+fn enter_other_app(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
+    guarded(FAILED, || match passage.stage() {
+        Stage::Arriving => decide(worker, conf, passage),
+        Stage::Reading | Stage::Held | Stage::Going(_) => fail(worker, conf, passage),
+        Stage::Refused(status) | Stage::Leaving(status) => status as ngx_int_t,
+        Stage::Through(_) if passage.request().is_afterthought() => DECLINED,
+        Stage::Through(_) => {
+            let Some(name) = app_name(passage.request()) else { return FAILED };
+            let same = passage.entry().is_some_and(|it| worker.is_named(it.app(), &name));
+            if same && !body::comes_first(passage.request(), conf) {
+                return DECLINED;
             }
+            passage.debug("comes to the gate of another place");
+            worker.turn_back(passage, outcome::so_far(passage.request()));
+            decide(worker, conf, passage)
         }
     })
 }
 
 /// The way of a request that has a body. One that is there already is no reason to wait.
-///
-/// # Safety
-///
-/// As [`enter`].
 #[cold]
 #[inline(never)]
-unsafe fn enter_with_body(
-    worker: &Worker,
-    conf: &LocConf,
-    request: *mut ngx_http_request_t,
-) -> ngx_int_t {
-    // SAFETY: the caller's promise.
-    unsafe { pass(worker, conf, request, !body::is_missing(request)) }
+fn enter_with_body(worker: &Worker, conf: &LocConf, request: Request<'_>) -> ngx_int_t {
+    pass(worker, conf, request, !request.misses_body())
 }
 
-/// # Safety
-///
-/// As [`decide`].
 #[cold]
 #[inline(never)]
-unsafe fn enter_slowly(
+fn enter_slowly(
     worker: &Worker,
     conf: &LocConf,
     passage: &Passage,
@@ -179,8 +138,7 @@ unsafe fn enter_slowly(
         if let Some(entry) = tried {
             worker.counted_in_vain(entry.app());
         }
-        // SAFETY: the caller's promise.
-        unsafe { decide(worker, conf, passage) }
+        decide(worker, conf, passage)
     })
 }
 
@@ -190,133 +148,92 @@ fn known_entry(worker: &Worker, conf: &LocConf) -> Option<Entry> {
 }
 
 /// Decides about a request that nobody has decided about, or that comes back with its body.
-///
-/// # Safety
-///
-/// The passage is that of a living request, in one of the phases.
-unsafe fn decide(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
+fn decide(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
     let request = passage.request();
-    // SAFETY: the caller's promise.
-    unsafe {
-        let Some(name) = app_name(request) else { return FAILED };
-        let back = passage.comes_back();
-        let reads = match back {
-            true => conf.read_body() != ReadBody::Off && body::is_unread(request),
-            false => body::comes_first(request, conf) && goes_through(worker, conf, passage, &name),
-        };
-        if reads {
-            passage.read_first();
-            match body::ask(passage) {
-                Asked::Come => passage.has_come(),
-                Asked::Later => return NGX_DONE as ngx_int_t,
-                Asked::Failed(status) => return status,
-            }
+    let Some(name) = app_name(request) else { return FAILED };
+    let back = passage.comes_back();
+    let reads = match back {
+        true => conf.read_body() != ReadBody::Off && request.has_unread_body(),
+        false => body::comes_first(request, conf) && goes_through(worker, conf, passage, &name),
+    };
+    if reads {
+        passage.read_first();
+        match hold::ask_for_body(passage) {
+            Asked::Come => passage.has_come(),
+            Asked::Later => return NGX_DONE as ngx_int_t,
+            Asked::Failed(status) => return status,
         }
-        if back && is_gone((*request).connection) {
-            passage.debug("let go, but its client has gone");
-            return NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t;
-        }
-        let decision = worker.ask(passage, &conf.place(&name), || {
-            let bypasses = bypasses(request, conf);
-            if bypasses {
-                passage.debug("bypasses the gate");
-            }
-            bypasses
-        });
-        carry_out(worker, conf, passage, decision)
     }
+    if back && request.connection().is_gone() {
+        passage.debug("let go, but its client has gone");
+        return NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t;
+    }
+    let decision = worker.ask(passage, &conf.place(&name), || {
+        let bypasses = bypasses(request, conf);
+        if bypasses {
+            passage.debug("bypasses the gate");
+        }
+        bypasses
+    });
+    carry_out(worker, conf, passage, decision)
 }
 
 /// Whether a request would go through if its body were there. What is said then counts.
-///
-/// # Safety
-///
-/// As [`decide`].
-unsafe fn goes_through(worker: &Worker, conf: &LocConf, passage: &Passage, name: &[u8]) -> bool {
-    // SAFETY: the caller's promise.
-    worker.is_open(name) || unsafe { bypasses(passage.request(), conf) }
+fn goes_through(worker: &Worker, conf: &LocConf, passage: &Passage, name: &[u8]) -> bool {
+    worker.is_open(name) || bypasses(passage.request(), conf)
 }
 
 /// Does what was decided; returns what the phase shall return.
-///
-/// # Safety
-///
-/// As [`decide`].
-unsafe fn carry_out(
-    worker: &Worker,
-    conf: &LocConf,
-    passage: &Passage,
-    decision: Decision,
-) -> ngx_int_t {
+fn carry_out(worker: &Worker, conf: &LocConf, passage: &Passage, decision: Decision) -> ngx_int_t {
     match decision {
         Decision::Through => DECLINED,
-        // SAFETY: the caller's promise.
-        Decision::Held => unsafe { hold::suspend(passage, conf) },
-        // SAFETY: the caller's promise.
-        Decision::Refused(why) => unsafe { refuse(worker, passage, conf, why) },
+        Decision::Held => hold::suspend(passage, conf),
+        Decision::Refused(why) => refuse(worker, passage, conf, why),
     }
 }
 
-/// # Safety
-///
-/// As [`decide`].
-unsafe fn refuse(worker: &Worker, passage: &Passage, conf: &LocConf, ending: Ending) -> ngx_int_t {
+fn refuse(worker: &Worker, passage: &Passage, conf: &LocConf, ending: Ending) -> ngx_int_t {
     passage.refuse(NGX_HTTP_SERVICE_UNAVAILABLE as u16, ending, clock::now());
     passage.debug("refused");
-    // SAFETY: the caller's promise.
-    unsafe {
-        if ending == Ending::Rejected && worker.host.is_short_of_connections() {
-            (*passage.request()).set_keepalive(0);
-        }
-        hold::add_retry_after(passage, conf);
+    if ending == Ending::Rejected && worker.host.is_short_of_connections() {
+        passage.request().close_afterwards();
     }
+    hold::add_retry_after(passage, conf);
     NGX_HTTP_SERVICE_UNAVAILABLE as ngx_int_t
 }
 
 /// What becomes of a request whose body could not be read: nginx asks for the page of that error. It
 /// gets the page if the gate there is open, or lets go those who were held with it, and else the
 /// plain error: nobody is held who is refused anyway, and nothing goes to a backend that is paused.
-///
-/// # Safety
-///
-/// The passage is that of a living request, in one of the phases.
-unsafe fn fail(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
+fn fail(worker: &Worker, conf: &LocConf, passage: &Passage) -> ngx_int_t {
     let request = passage.request();
-    // SAFETY: the caller's promise.
-    unsafe {
-        hold::stop_timer(request);
-        body::drop_unfinished(passage);
-        let was_held = passage.stage() == Stage::Held;
-        let let_go_from = passage.entry().filter(|_| !was_held);
-        worker.give_up(passage);
-        let Some(name) = app_name(request) else { return FAILED };
-        if let_go_from.is_some_and(|entry| worker.is_released(entry.app(), &name)) {
-            let decision = worker.let_through(passage, &conf.place(&name), Ending::Aborted);
-            return carry_out(worker, conf, passage, decision);
-        }
-        if !was_held && goes_through(worker, conf, passage, &name) {
-            return decide(worker, conf, passage);
-        }
-        let status = u16::try_from((*request).err_status).ok().filter(|it| (400..600).contains(it));
-        let status = status.unwrap_or(NGX_HTTP_INTERNAL_SERVER_ERROR as u16);
-        passage.refuse(status, passage.why_let_go(), clock::now());
-        status as ngx_int_t
+    hold::stop_timer(request);
+    body::drop_unfinished(passage);
+    let was_held = passage.stage() == Stage::Held;
+    let let_go_from = passage.entry().filter(|_| !was_held);
+    worker.give_up(passage);
+    let Some(name) = app_name(request) else { return FAILED };
+    if let_go_from.is_some_and(|entry| worker.is_released(entry.app(), &name)) {
+        let decision = worker.let_through(passage, &conf.place(&name), Ending::Aborted);
+        return carry_out(worker, conf, passage, decision);
     }
+    if !was_held && goes_through(worker, conf, passage, &name) {
+        return decide(worker, conf, passage);
+    }
+    let status = u16::try_from(request.error_status()).ok().filter(|it| (400..600).contains(it));
+    let status = status.unwrap_or(NGX_HTTP_INTERNAL_SERVER_ERROR as u16);
+    passage.refuse(status, passage.why_let_go(), clock::now());
+    status as ngx_int_t
 }
 
 /// A request comes to a place without a gate. If its body could not be read, as nginx asks for the
 /// page of that error there, nothing of it may go to a backend.
-///
-/// # Safety
-///
-/// `request` is a living request, in one of the phases.
 #[cold]
 #[inline(never)]
-unsafe fn leave_behind(request: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: the caller's promise.
-    guarded(FAILED, || unsafe {
+fn leave_behind(request: Request<'_>) -> ngx_int_t {
+    guarded(FAILED, || {
         if let (true, Some(worker), Some(passage)) =
-            (request == (*request).main, Worker::here(), Passage::find(request))
+            (request.is_main(), Worker::here(), Passage::find(request))
         {
             if matches!(passage.stage(), Stage::Reading | Stage::Held | Stage::Going(_)) {
                 hold::stop_timer(request);
@@ -329,22 +246,11 @@ unsafe fn leave_behind(request: *mut ngx_http_request_t) -> ngx_int_t {
 }
 
 /// Whether a request goes through a closed gate.
-///
-/// # Safety
-///
-/// `request` is a living request.
-unsafe fn bypasses(request: *mut ngx_http_request_t, conf: &LocConf) -> bool {
-    // SAFETY: the caller's promise; a header that is there has a value.
-    unsafe {
-        if conf.is_health_check(headers::bytes(&(*request).uri)) {
-            return true;
-        }
-        let agent = headers::value((*request).headers_in.user_agent);
-        let patterns = conf.agents.as_deref().unwrap_or_default();
-        if agent.is_some_and(|agent| patterns.iter().any(|pattern| pattern.matches(agent))) {
-            return true;
-        }
-        let list = conf.bypass.list();
-        list.is_some_and(|list| ngx_http_test_predicates(request, list) == DECLINED)
+fn bypasses(request: Request<'_>, conf: &LocConf) -> bool {
+    if conf.is_health_check(request.uri()) {
+        return true;
     }
+    let patterns = conf.agents.as_deref().unwrap_or_default();
+    let is_known = |agent| patterns.iter().any(|pattern| pattern.matches(agent));
+    request.user_agent().is_some_and(is_known) || conf.bypass.holds_for(request)
 }

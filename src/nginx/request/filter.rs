@@ -4,28 +4,37 @@ use core::cell::Cell;
 
 use super::{outcome, take_back};
 use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::configuring::{Configure, Configuring};
 use crate::nginx::ffi::local::Local;
+use crate::nginx::ffi::request::{Handler, Request, handler};
 use crate::nginx::host::{Passage, Worker, looks_at_answers};
 use nginx_sys::{
-    NGX_DONE, NGX_HTTP_SWITCHING_PROTOCOLS, NGX_OK, ngx_conf_t, ngx_http_output_header_filter_pt,
-    ngx_http_request_t, ngx_http_top_header_filter, ngx_int_t,
+    NGX_DONE, NGX_HTTP_SWITCHING_PROTOCOLS, NGX_OK, ngx_http_output_header_filter_pt,
+    ngx_http_top_header_filter, ngx_int_t,
 };
 
 /// The filter behind this one.
 static NEXT: Local<Cell<ngx_http_output_header_filter_pt>> = Local::new(Cell::new(None));
 
-pub unsafe extern "C" fn install(_: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: nginx sets the chain of filters up while it reads its configuration, in one thread.
-    unsafe {
-        NEXT.get().set(ngx_http_top_header_filter);
-        ngx_http_top_header_filter = Some(filter);
+/// While nginx sets up the chain of its filters.
+pub struct Install;
+
+impl Configure for Install {
+    fn configure(_: &mut Configuring<'_>) -> Option<()> {
+        // SAFETY: the head of the chain is a variable of nginx's, which this thread alone uses.
+        unsafe {
+            NEXT.get().set(ngx_http_top_header_filter);
+            ngx_http_top_header_filter = Some(handler::<Filter>);
+        }
+        Some(())
     }
-    NGX_OK as ngx_int_t
 }
 
-unsafe extern "C" fn filter(request: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes a living request, and the next filter expects what this one was given.
-    unsafe {
+struct Filter;
+
+impl Handler for Filter {
+    #[inline(always)]
+    fn handle(request: Request<'_>) -> ngx_int_t {
         if is_upgrade(request) || looks_at_answers() {
             return filter_slowly(request);
         }
@@ -33,74 +42,44 @@ unsafe extern "C" fn filter(request: *mut ngx_http_request_t) -> ngx_int_t {
     }
 }
 
+// It is C's, so that the compiler knows that it does not unwind, and need not be ready for that.
 #[cold]
 #[inline(never)]
-unsafe extern "C" fn filter_slowly(request: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: as above.
-    unsafe {
-        if take_back::park(request) {
-            return NGX_DONE as ngx_int_t;
-        }
-        if is_upgrade(request) {
-            upgrade(request);
-        } else {
-            answer(request);
-        }
-        pass_on(request)
+extern "C" fn filter_slowly(request: Request<'_>) -> ngx_int_t {
+    if guarded(false, || take_back::park(request)) {
+        return NGX_DONE as ngx_int_t;
     }
+    guarded((), || match is_upgrade(request) {
+        true => upgrade(request),
+        false => answer(request),
+    });
+    pass_on(request)
 }
 
-/// # Safety
-///
-/// `request` is a living request.
 #[inline(always)]
-unsafe fn is_upgrade(request: *mut ngx_http_request_t) -> bool {
-    // SAFETY: the caller's promise.
-    unsafe { (*request).headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS as usize }
+fn is_upgrade(request: Request<'_>) -> bool {
+    request.header_status() == NGX_HTTP_SWITCHING_PROTOCOLS as usize
 }
 
-/// # Safety
-///
-/// As [`filter`].
 #[inline(always)]
-unsafe fn pass_on(request: *mut ngx_http_request_t) -> ngx_int_t {
+fn pass_on(request: Request<'_>) -> ngx_int_t {
     match NEXT.get().get() {
-        // SAFETY: the caller's promise.
-        Some(next) => unsafe { next(request) },
+        // SAFETY: the next filter is given what this one was given.
+        Some(next) => unsafe { next(request.as_ptr()) },
         None => NGX_OK as ngx_int_t,
     }
 }
 
-/// # Safety
-///
-/// `request` is a living request.
-#[cold]
-#[inline(never)]
-unsafe fn upgrade(request: *mut ngx_http_request_t) {
-    guarded((), || {
-        // SAFETY: the caller's promise.
-        if let Some(passage) = unsafe { Passage::find((*request).main) } {
-            if let Some(worker) = Worker::here() {
-                worker.upgrade(passage);
-            }
-        }
-    });
+fn upgrade(request: Request<'_>) {
+    if let (Some(passage), Some(worker)) = (Passage::find(request.main()), Worker::here()) {
+        worker.upgrade(passage);
+    }
 }
 
-/// The answer to a request of a canary begins, or to another one's meanwhile.
-///
-/// # Safety
-///
-/// As [`upgrade`].
-#[cold]
-#[inline(never)]
-unsafe fn answer(request: *mut ngx_http_request_t) {
-    guarded((), || {
-        // SAFETY: the caller's promise; only a main request has a passage.
-        let passage = unsafe { Passage::known(request) };
-        if let Some(passage) = passage.filter(|passage| passage.canary().is_some()) {
-            // SAFETY: as above.
-            unsafe { outcome::judge_by_answer(passage) };
-        }
-    });
+/// The answer to a request of a canary begins, or to another one's meanwhile. Only a main request has a
+/// passage.
+fn answer(request: Request<'_>) {
+    if let Some(passage) = Passage::known(request).filter(|passage| passage.canary().is_some()) {
+        outcome::judge_by_answer(passage);
+    }
 }

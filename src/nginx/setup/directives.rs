@@ -21,21 +21,30 @@ use crate::control::args::shown;
 use crate::control::values;
 use crate::nginx::conf::LocConf;
 use crate::nginx::ffi::boundary::guarded;
-
-pub use location::{has_control_handler, stays_control};
+use crate::nginx::ffi::configuring::Configuring;
+use crate::nginx::ffi::headers::bytes;
 
 const PLACES: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
 
 /// A directive as it stands in the configuration.
-struct Directive<'a> {
-    cf: *mut ngx_conf_t,
-    values: Vec<&'a [u8]>,
+struct Directive<'c> {
+    cf: Configuring<'c>,
+    name: &'c [u8],
+    values: Vec<&'c [u8]>,
 }
 
-type Setter = fn(&Directive<'_>, &mut LocConf) -> Result<(), String>;
+/// Takes what a directive says into the configuration, or says what is wrong with it.
+enum Setter {
+    /// That of `http`, which it finds itself.
+    Main(fn(&mut Directive<'_>) -> Result<(), String>),
+    /// That of the place at hand.
+    Location(fn(&mut Directive<'_>, &mut LocConf) -> Result<(), String>),
+}
 
-impl Directive<'_> {
-    fn value(&self) -> &[u8] {
+use Setter::{Location, Main};
+
+impl<'c> Directive<'c> {
+    fn value(&self) -> &'c [u8] {
         self.values.first().copied().unwrap_or_default()
     }
 
@@ -44,6 +53,21 @@ impl Directive<'_> {
         match setting.replace(value) {
             Some(_) => Err("is duplicate".to_owned()),
             None => Ok(()),
+        }
+    }
+
+    /// Reports what is wrong with it.
+    fn complain(&self, problem: &str) {
+        let (cf, name) = (self.cf.as_ptr(), shown(self.name));
+        let given = self.values.iter().map(|value| shown(value)).collect::<Vec<_>>().join(" ");
+        if problem == "is duplicate" {
+            ngx::ngx_conf_log_error!(NGX_LOG_EMERG, cf, "\"{name}\" directive is duplicate");
+        } else {
+            ngx::ngx_conf_log_error!(
+                NGX_LOG_EMERG,
+                cf,
+                "invalid value \"{given}\" in \"{name}\": {problem}"
+            );
         }
     }
 
@@ -67,58 +91,29 @@ impl Directive<'_> {
     }
 }
 
-/// Reads a directive and reports what is wrong with it, with its name and value.
-fn read(cf: *mut ngx_conf_t, name: &str, conf: *mut c_void, setter: Setter) -> *mut c_char {
+/// Called by nginx for each of the directives but `intermission_bypass`.
+unsafe extern "C" fn read(
+    cf: *mut ngx_conf_t,
+    command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx passes its configuration while it reads a directive, and one of the commands below,
+    // whose name is static, and which has a setter.
+    let (cf, name, setter) = unsafe {
+        let command = &*command;
+        (Configuring::new(cf), bytes(&command.name), &*command.post.cast::<Setter>())
+    };
     guarded(NGX_CONF_ERROR.cast(), || {
-        // SAFETY: nginx passes its configuration in the making, whose arguments are strings, and
-        // a configuration that `create_loc` made.
-        let (directive, conf) = unsafe { (directive(cf), &mut *conf.cast::<LocConf>()) };
-        let Err(problem) = setter(&directive, conf) else { return ptr::null_mut() };
-        complain(cf, name, &directive, &problem);
+        let mut directive = Directive { name, values: cf.arguments(), cf };
+        let set = match setter {
+            Main(set) => set(&mut directive),
+            // SAFETY: such a command is passed what the module has at the place at hand.
+            Location(set) => set(&mut directive, unsafe { &mut *conf.cast::<LocConf>() }),
+        };
+        let Err(problem) = set else { return ptr::null_mut() };
+        directive.complain(&problem);
         NGX_CONF_ERROR.cast()
     })
-}
-
-fn complain(cf: *mut ngx_conf_t, name: &str, directive: &Directive<'_>, problem: &str) {
-    let given = directive.values.iter().map(|value| shown(value)).collect::<Vec<_>>().join(" ");
-    if problem == "is duplicate" {
-        ngx::ngx_conf_log_error!(NGX_LOG_EMERG, cf, "\"{name}\" directive is duplicate");
-    } else {
-        ngx::ngx_conf_log_error!(
-            NGX_LOG_EMERG,
-            cf,
-            "invalid value \"{given}\" in \"{name}\": {problem}"
-        );
-    }
-}
-
-/// # Safety
-///
-/// `cf` is nginx's, while it reads a directive.
-unsafe fn directive<'a>(cf: *mut ngx_conf_t) -> Directive<'a> {
-    // SAFETY: the caller's promise.
-    let arguments = unsafe { (*(*cf).args).as_slice::<ngx_str_t>() };
-    let values = arguments.iter().skip(1).map(|value| {
-        // SAFETY: nginx's own strings.
-        unsafe { core::slice::from_raw_parts(value.data, value.len) }
-    });
-    Directive { cf, values: values.collect() }
-}
-
-const fn command(
-    name: ngx_str_t,
-    places: u32,
-    arguments: u32,
-    set: unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char,
-) -> ngx_command_t {
-    ngx_command_t {
-        name,
-        type_: (places | arguments) as ngx_uint_t,
-        set: Some(set),
-        conf: NGX_HTTP_LOC_CONF_OFFSET,
-        offset: 0,
-        post: ptr::null_mut(),
-    }
 }
 
 const COUNT: usize = 22;
@@ -130,112 +125,149 @@ pub struct Commands(pub [ngx_command_t; COUNT + 1]);
 // SAFETY: nobody writes to them.
 unsafe impl Sync for Commands {}
 
+const fn command(
+    name: ngx_str_t,
+    places: u32,
+    arguments: u32,
+    setter: &'static Setter,
+) -> ngx_command_t {
+    ngx_command_t {
+        set: Some(read),
+        conf: match setter {
+            Main(_) => NGX_HTTP_MAIN_CONF_OFFSET,
+            Location(_) => NGX_HTTP_LOC_CONF_OFFSET,
+        },
+        post: ptr::from_ref(setter).cast_mut().cast(),
+        ..named(name, places, arguments)
+    }
+}
+
+const fn named(name: ngx_str_t, places: u32, arguments: u32) -> ngx_command_t {
+    ngx_command_t { name, type_: (places | arguments) as ngx_uint_t, ..ngx_command_t::empty() }
+}
+
 pub static COMMANDS: Commands = Commands([
-    command(ngx_string!("intermission"), PLACES, NGX_CONF_FLAG, location::set_enabled),
-    ngx_command_t {
-        conf: NGX_HTTP_MAIN_CONF_OFFSET,
-        ..command(
-            ngx_string!("intermission_zone"),
-            NGX_HTTP_MAIN_CONF,
-            NGX_CONF_TAKE1,
-            main::set_zone,
-        )
-    },
-    ngx_command_t {
-        conf: NGX_HTTP_MAIN_CONF_OFFSET,
-        ..command(
-            ngx_string!("intermission_state_file"),
-            NGX_HTTP_MAIN_CONF,
-            NGX_CONF_TAKE1,
-            main::set_state_file,
-        )
-    },
-    command(ngx_string!("intermission_app_name"), PLACES, NGX_CONF_TAKE1, location::set_app_name),
-    command(ngx_string!("intermission_max_time"), PLACES, NGX_CONF_TAKE1, location::set_max_time),
+    command(ngx_string!("intermission"), PLACES, NGX_CONF_FLAG, &Location(location::enabled)),
+    command(
+        ngx_string!("intermission_zone"),
+        NGX_HTTP_MAIN_CONF,
+        NGX_CONF_TAKE1,
+        &Main(main::zone),
+    ),
+    command(
+        ngx_string!("intermission_state_file"),
+        NGX_HTTP_MAIN_CONF,
+        NGX_CONF_TAKE1,
+        &Main(main::state_file),
+    ),
+    command(
+        ngx_string!("intermission_app_name"),
+        PLACES,
+        NGX_CONF_TAKE1,
+        &Location(location::app_name),
+    ),
+    command(
+        ngx_string!("intermission_max_time"),
+        PLACES,
+        NGX_CONF_TAKE1,
+        &Location(location::max_time),
+    ),
     command(
         ngx_string!("intermission_timeout_action"),
         PLACES,
         NGX_CONF_TAKE1,
-        location::set_timeout_action,
+        &Location(location::timeout_action),
     ),
     command(
         ngx_string!("intermission_health_check_path"),
         PLACES,
         NGX_CONF_1MORE,
-        location::set_health_check_path,
+        &Location(location::health_check_path),
     ),
     command(
         ngx_string!("intermission_privileged_user_agent"),
         PLACES,
         NGX_CONF_1MORE,
-        location::set_agent,
+        &Location(location::agent),
     ),
     ngx_command_t {
+        set: Some(ngx_http_set_predicate_slot),
+        conf: NGX_HTTP_LOC_CONF_OFFSET,
         offset: offset_of!(LocConf, bypass),
-        ..command(
-            ngx_string!("intermission_bypass"),
-            PLACES,
-            NGX_CONF_1MORE,
-            ngx_http_set_predicate_slot,
-        )
+        ..named(ngx_string!("intermission_bypass"), PLACES, NGX_CONF_1MORE)
     },
-    command(ngx_string!("intermission_max_held"), PLACES, NGX_CONF_TAKE1, location::set_max_held),
+    command(
+        ngx_string!("intermission_max_held"),
+        PLACES,
+        NGX_CONF_TAKE1,
+        &Location(location::max_held),
+    ),
     command(
         ngx_string!("intermission_retry_after"),
         PLACES,
         NGX_CONF_TAKE1,
-        location::set_retry_after,
+        &Location(location::retry_after),
     ),
-    command(ngx_string!("intermission_read_body"), PLACES, NGX_CONF_TAKE1, location::set_read_body),
-    command(ngx_string!("intermission_interval"), PLACES, NGX_CONF_TAKE1, location::set_interval),
+    command(
+        ngx_string!("intermission_read_body"),
+        PLACES,
+        NGX_CONF_TAKE1,
+        &Location(location::read_body),
+    ),
+    command(
+        ngx_string!("intermission_interval"),
+        PLACES,
+        NGX_CONF_TAKE1,
+        &Location(location::interval),
+    ),
     command(
         ngx_string!("intermission_release_rate"),
         PLACES,
         NGX_CONF_TAKE12,
-        location::set_release_rate,
+        &Location(location::release_rate),
     ),
     command(
         ngx_string!("intermission_release_concurrency"),
         PLACES,
         NGX_CONF_TAKE1,
-        location::set_release_concurrency,
+        &Location(location::release_concurrency),
     ),
     command(
         ngx_string!("intermission_release_timeout"),
         PLACES,
         NGX_CONF_TAKE1,
-        location::set_release_timeout,
+        &Location(location::release_timeout),
     ),
-    command(ngx_string!("intermission_auto"), PLACES, NGX_CONF_FLAG, location::set_auto),
+    command(ngx_string!("intermission_auto"), PLACES, NGX_CONF_FLAG, &Location(location::auto)),
     command(
         ngx_string!("intermission_auto_max_time"),
         PLACES,
         NGX_CONF_TAKE1,
-        location::set_auto_max_time,
+        &Location(location::auto_max_time),
     ),
     command(
         ngx_string!("intermission_auto_interval"),
         PLACES,
         NGX_CONF_TAKE1,
-        location::set_auto_interval,
+        &Location(location::auto_interval),
     ),
     command(
         ngx_string!("intermission_auto_probe"),
         PLACES,
         NGX_CONF_TAKE1,
-        location::set_auto_probe,
+        &Location(location::auto_probe),
     ),
     command(
         ngx_string!("intermission_auto_replay"),
         PLACES,
         NGX_CONF_TAKE1,
-        location::set_auto_replay,
+        &Location(location::auto_replay),
     ),
     command(
         ngx_string!("intermission_control"),
         NGX_HTTP_LOC_CONF,
         NGX_CONF_NOARGS | NGX_CONF_TAKE1,
-        location::set_control,
+        &Location(location::control),
     ),
     ngx_command_t::empty(),
 ]);

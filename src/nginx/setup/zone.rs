@@ -1,19 +1,13 @@
 //! How the zone is asked for, made, and taken over from one configuration to the next.
 
-use core::ffi::c_void;
-use core::ptr::{self, NonNull};
-
-use nginx_sys::{
-    NGX_ERROR, NGX_LOG_EMERG, NGX_OK, ngx_conf_t, ngx_core_conf_t, ngx_core_module, ngx_cycle,
-    ngx_cycle_t, ngx_int_t, ngx_list_part_t, ngx_pagesize, ngx_shared_memory_add, ngx_shm_zone_t,
-    ngx_slab_alloc, ngx_slab_pool_t, ngx_str_t,
-};
+use core::ptr;
 
 use crate::gate::State;
 use crate::nginx::conf::MainConf;
-use crate::nginx::ffi::boundary::guarded;
-use crate::nginx::ffi::headers;
-use crate::nginx::ffi::identity::module;
+use crate::nginx::ffi::configuring::Configuring;
+use crate::nginx::ffi::cycle::Cycle;
+use crate::nginx::ffi::globals;
+use crate::nginx::ffi::memory::{Memory, Owner, Slab};
 use crate::nginx::store::Store;
 use crate::nginx::zone::{Zone, ZoneLock, attached};
 use crate::shm::Unfit;
@@ -22,70 +16,51 @@ const NAME: &str = "intermission";
 
 pub const DEFAULT_SIZE: usize = 1024 * 1024;
 
-/// # Safety
-///
-/// `cf` is nginx's, while it reads its configuration.
-pub unsafe fn add_zone(cf: *mut ngx_conf_t, main: &mut MainConf, size: usize) -> Option<()> {
-    let mut name = ngx_str_t { len: NAME.len(), data: NAME.as_ptr().cast_mut() };
-    let tag = ptr::from_ref(module()).cast_mut().cast();
-    // SAFETY: the caller's promise; the name lives as long as the module.
+pub fn add_zone(cf: &mut Configuring<'_>, size: usize) -> Option<()> {
+    let owner = ptr::from_mut(MainConf::of(cf)?);
+    // SAFETY: a main configuration is part of the configuration that is read, and not changed behind
+    // that; all memory is asked for here.
     unsafe {
-        let added = ngx_shared_memory_add(cf, &mut name, size, tag).as_mut()?;
-        added.init = Some(init);
-        added.data = ptr::from_mut(main).cast();
-        main.zone = added;
+        let memory = cf.add_memory(NAME, size, owner)?;
+        MainConf::of(cf)?.set_memory(memory);
     }
     Some(())
 }
 
-/// Called by nginx for the zone of a new configuration, in the master, while the workers of the old
-/// one still run, and before the new one can no longer fail: nothing is destroyed here.
-pub unsafe extern "C" fn init(shm_zone: *mut ngx_shm_zone_t, old: *mut c_void) -> ngx_int_t {
-    guarded(NGX_ERROR as ngx_int_t, || {
-        // SAFETY: nginx passes the zone that this is the `init` of, and the data that the zone of the
-        // running configuration has, if its memory is taken over.
-        let result = unsafe { init_zone(&*shm_zone, old.cast::<MainConf>().as_ref()) };
-        let Err(problem) = result else { return NGX_OK as ngx_int_t };
-        // SAFETY: the log of the zone is that of the new configuration.
-        ngx::ngx_log_error!(NGX_LOG_EMERG, unsafe { (*shm_zone).shm.log }, "{problem}");
-        NGX_ERROR as ngx_int_t
-    })
-}
-
-/// # Safety
-///
-/// As [`init`].
-unsafe fn init_zone(shm_zone: &ngx_shm_zone_t, old: Option<&MainConf>) -> Result<(), String> {
-    let pool = shm_zone.shm.addr.cast::<ngx_slab_pool_t>();
-    // SAFETY: nginx has made the pool; a pool with data is one that a former configuration used.
-    unsafe {
-        let store = shm_zone.data.cast::<MainConf>().as_ref().and_then(store_of);
-        if let Some(memory) = NonNull::new((*pool).data) {
-            let zone = Zone::attach(memory.cast()).map_err(|_| foreign())?;
-            if let Some(store) =
-                store.filter(|store| old.and_then(store_of).as_ref() != Some(store))
-            {
+/// Nothing is destroyed here, as the new configuration may fail.
+impl Owner for MainConf {
+    fn init(&self, before: Option<&Self>, memory: Memory<'_>) -> Result<(), String> {
+        let slab = memory.slab().ok_or_else(|| too_small(memory))?;
+        let store = store_of(self);
+        if let Some(known) = slab.data() {
+            // SAFETY: a slab with data is one that a former configuration has used.
+            let zone = unsafe { Zone::attach(known.cast()) }.map_err(|_| foreign())?;
+            let was_kept_by = |store: &Store| before.and_then(store_of).as_ref() == Some(store);
+            if let Some(store) = store.filter(|store| !was_kept_by(store)) {
                 store.supersede(&zone);
             }
             return Ok(());
         }
-        if let Some(old) = running_zone().filter(|old| (**old).shm.size != shm_zone.shm.size) {
-            return Err(resized((*old).shm.size, shm_zone.shm.size));
+        let running = Cycle::in_running(|cycle| Some(cycle.memory(NAME)?.size())).flatten();
+        if let Some(old) = running.filter(|old| *old != memory.size()) {
+            return Err(resized(old, memory.size()));
         }
-        let size = (*pool).pfree * ngx_pagesize;
-        let memory = NonNull::new(ngx_slab_alloc(pool, size)).ok_or_else(|| too_small(shm_zone))?;
-        let zone = Zone::create(memory.cast(), size, worker_processes(), ZoneLock::of(pool));
-        match zone {
-            Err(Unfit::TooSmall) => return Err(too_small(shm_zone)),
-            Err(Unfit::Foreign) => return Err(foreign()),
-            Ok(zone) => {
-                if let Some(store) = store {
-                    store.load(&zone, shm_zone.shm.log)?;
-                }
-                (*pool).data = memory.as_ptr();
-            }
-        }
+        make_zone(memory, slab, store)
     }
+}
+
+fn make_zone(memory: Memory<'_>, slab: Slab<'_>, store: Option<Store>) -> Result<(), String> {
+    let (place, size) = slab.take_all().ok_or_else(|| too_small(memory))?;
+    // SAFETY: nobody has the place but this zone, which is used for as long as the memory is there.
+    let zone = unsafe { Zone::create(place.cast(), size, worker_processes(), ZoneLock::of(slab)) };
+    let zone = zone.map_err(|unfit| match unfit {
+        Unfit::TooSmall => too_small(memory),
+        Unfit::Foreign => foreign(),
+    })?;
+    if let Some(store) = store {
+        store.load(&zone, memory.log())?;
+    }
+    slab.set_data(place);
     Ok(())
 }
 
@@ -106,65 +81,29 @@ fn resized(old: usize, new: usize) -> String {
     )
 }
 
-fn too_small(shm_zone: &ngx_shm_zone_t) -> String {
+fn too_small(memory: Memory<'_>) -> String {
     format!(
         "\"intermission_zone\" of {} bytes is too small to work: expected at least 64k",
-        shm_zone.shm.size
+        memory.size()
     )
 }
 
-/// The zone of the configuration that nginx runs with at the moment.
-///
-/// # Safety
-///
-/// Called in the master (or while nginx starts).
-pub unsafe fn running_zone() -> Option<*const ngx_shm_zone_t> {
-    // SAFETY: `ngx_cycle` is the running cycle until the new configuration is in place; its list of
-    // zones is nginx's own.
-    unsafe {
-        let cycle = ngx_cycle.as_ref()?;
-        if cycle.conf_ctx.is_null() {
-            return None;
-        }
-        let mut part: *const ngx_list_part_t = &cycle.shared_memory.part;
-        while let Some(zones) = part.as_ref() {
-            let first = zones.elts.cast::<ngx_shm_zone_t>();
-            for index in 0..zones.nelts {
-                let zone = first.add(index);
-                if headers::bytes(&(*zone).shm.name) == NAME.as_bytes() {
-                    return Some(zone);
-                }
-            }
-            part = zones.next;
-        }
-        None
-    }
+/// Whether anything would be lost with the zone of the configuration that nginx runs with at the moment.
+pub fn is_running_paused() -> bool {
+    let look = |cycle: Cycle<'_>| cycle.memory(NAME).is_some_and(|memory| is_paused(memory));
+    Cycle::in_running(look).unwrap_or(false)
 }
 
-/// Whether anything would be lost with the running zone.
-///
-/// # Safety
-///
-/// As [`running_zone`].
-pub unsafe fn is_running_paused() -> bool {
-    // SAFETY: the caller's promise.
-    let zone = unsafe { running_zone().and_then(|zone| attached(zone)) };
+fn is_paused(memory: Memory<'_>) -> bool {
+    // SAFETY: the memory has this module's tag, and is there as long as anybody looks.
+    let zone = unsafe { attached(memory) };
     zone.is_some_and(|zone| zone.lock().apps().any(|app| zone.state(app) != State::Open))
 }
 
 /// How many workers there may be: as many as nginx runs with, or as there are cores if that is more.
-/// When nginx starts, its configuration does not say yet.
+/// When nginx starts, its configuration does not say yet; and while zones are initialised, that of the
+/// running cycle may still be the old one.
 fn worker_processes() -> usize {
-    // SAFETY: while zones are initialised, `ngx_cycle` may still be the old cycle; its core module's
-    // configuration, if there is one, is valid.
-    let configured = unsafe {
-        let context = ngx_cycle.as_ref().map(|cycle: &ngx_cycle_t| cycle.conf_ctx);
-        context.filter(|context| !context.is_null()).and_then(|context| {
-            let conf = (*context.add(ngx_core_module.index)).cast::<ngx_core_conf_t>();
-            conf.as_ref().map(|conf| conf.worker_processes)
-        })
-    };
-    let configured = configured.and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
-    // SAFETY: set once when nginx starts.
-    configured.max(usize::try_from(unsafe { nginx_sys::ngx_ncpu }).unwrap_or(1)).max(1)
+    let configured = Cycle::in_running(|cycle| cycle.worker_processes()).flatten().unwrap_or(0);
+    configured.max(globals::ncpu()).max(1)
 }

@@ -4,16 +4,18 @@ use core::ptr;
 use std::rc::Rc;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_OK, ngx_add_timer, ngx_close_connection, ngx_connection_t, ngx_create_pool,
-    ngx_cycle, ngx_destroy_pool, ngx_event_connect_peer, ngx_event_get_peer, ngx_event_t,
-    ngx_handle_read_event, ngx_handle_write_event, ngx_int_t, ngx_log_t, ngx_parse_url,
-    ngx_peer_connection_t, ngx_pnalloc, ngx_pool_t, ngx_str_t, ngx_url_t,
+    NGX_AGAIN, NGX_OK, ngx_add_timer, ngx_close_connection, ngx_connection_t,
+    ngx_event_connect_peer, ngx_event_get_peer, ngx_event_t, ngx_handle_read_event,
+    ngx_handle_write_event, ngx_int_t, ngx_log_t, ngx_parse_url, ngx_peer_connection_t, ngx_url_t,
 };
 use rustix::net::sockopt::socket_error;
 
 use super::Round;
 use crate::gate::outage::PROBE_TIME;
+use crate::nginx::ffi::blank::Blank;
 use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::cycle::Cycle;
+use crate::nginx::ffi::pool::OwnPool;
 use crate::nginx::ffi::watched::borrowed;
 
 /// As much of an answer as it takes to know its status: `HTTP/1.1 200`.
@@ -28,7 +30,8 @@ pub struct Server {
     /// What it is asked; nothing, if a connection is enough.
     question: Rc<[u8]>,
     url: ngx_url_t,
-    pool: *mut ngx_pool_t,
+    /// What the address is in.
+    _pool: OwnPool,
 }
 
 /// A connection that waits for its server.
@@ -44,25 +47,14 @@ impl Server {
     /// `None` for what is no address.
     pub fn parse(name: &[u8], path: &[u8]) -> Option<Self> {
         let question = if path.is_empty() { Vec::new() } else { question(name, path) };
-        // SAFETY: all of it is in a pool of its own, which ends with the server; zeroes are right for
-        // what is not set.
-        unsafe {
-            let pool = ngx_create_pool(1024, (*ngx_cycle).log);
-            if pool.is_null() {
-                return None;
-            }
-            let url = core::mem::zeroed();
-            let mut server = Self { name: name.to_vec(), question: question.into(), url, pool };
-            let data = ngx_pnalloc(pool, name.len().max(1)).cast::<u8>();
-            if data.is_null() {
-                return None;
-            }
-            data.copy_from_nonoverlapping(name.as_ptr(), name.len());
-            server.url.url = ngx_str_t { len: name.len(), data };
-            server.url.set_no_resolve(1);
-            let parsed = ngx_parse_url(pool, &mut server.url) == NGX_OK as ngx_int_t;
-            (parsed && server.url.naddrs > 0).then_some(server)
-        }
+        let pool = OwnPool::new(1024, Cycle::in_running(|cycle| cycle.log())?)?;
+        let mut url = ngx_url_t::blank();
+        url.url = pool.get().copy(name)?;
+        url.set_no_resolve(1);
+        // SAFETY: what is found is put into the pool.
+        let rc = unsafe { ngx_parse_url(pool.get().as_ptr(), &mut url) };
+        let found = rc == NGX_OK as ngx_int_t && url.naddrs > 0;
+        found.then(|| Self { name: name.to_vec(), question: question.into(), url, _pool: pool })
     }
 
     /// Begins to look whether the server is there.
@@ -72,7 +64,7 @@ impl Server {
         unsafe {
             let address = &*self.url.addrs;
             let mut name = address.name;
-            let mut peer: ngx_peer_connection_t = core::mem::zeroed();
+            let mut peer = ngx_peer_connection_t::blank();
             peer.sockaddr = address.sockaddr;
             peer.socklen = address.socklen;
             peer.name = &mut name;
@@ -102,13 +94,6 @@ impl Server {
             ngx_add_timer(connection.write, PROBE_TIME.as_millis() as usize);
             None
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // SAFETY: the pool is the server's own.
-        unsafe { ngx_destroy_pool(self.pool) };
     }
 }
 
@@ -212,8 +197,8 @@ unsafe fn is_connected(fd: i32) -> bool {
 /// A log that nothing is written to: that a backend is down is no news while it is.
 fn silent_log() -> *mut ngx_log_t {
     thread_local! {
-        // SAFETY: an empty log has no file and no level.
-        static SILENT: *mut ngx_log_t = Box::into_raw(Box::new(unsafe { core::mem::zeroed() }));
+        // Without a file and a level.
+        static SILENT: *mut ngx_log_t = Box::into_raw(Box::new(ngx_log_t::blank()));
     }
     SILENT.try_with(|log| *log).unwrap_or(ptr::null_mut())
 }

@@ -1,0 +1,264 @@
+//! What a request shows of the backend that was asked for its answer.
+
+use core::ffi::c_void;
+use core::ptr;
+
+use nginx_sys::{
+    NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_chain_t, ngx_event_pipe_t, ngx_http_request_t,
+    ngx_http_upstream_srv_conf_t, ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_int_t,
+    ngx_msec_t, ngx_output_chain_filter_pt,
+};
+
+use super::Request;
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::client::Connection;
+use crate::nginx::ffi::headers::bytes;
+use crate::nginx::ffi::living::{Living, reaches};
+
+type State = ngx_http_upstream_state_t;
+
+type Upstream<'r> = Living<'r, ngx_http_upstream_t>;
+
+type Group<'r> = Living<'r, ngx_http_upstream_srv_conf_t>;
+
+/// nginx's sign for a time that has not come.
+const NEVER: ngx_msec_t = ngx_msec_t::MAX;
+
+/// What nginx was to call when it is through with a backend.
+#[derive(Clone, Copy)]
+pub struct Finalize(unsafe extern "C" fn(*mut ngx_http_request_t, ngx_int_t));
+
+/// What takes the place of that.
+pub trait Finish {
+    /// What has been there, and is called first.
+    fn former(request: Request<'_>) -> Option<Finalize>;
+
+    fn finish(request: Request<'_>, rc: ngx_int_t);
+}
+
+/// What nginx was to call when it sends something to a backend, and with what.
+#[derive(Clone, Copy)]
+pub struct Output(ngx_output_chain_filter_pt, *mut c_void);
+
+/// What takes the place of that.
+pub trait Sender {
+    /// What has been there, and is called behind this.
+    fn former(&self) -> Option<Output>;
+
+    fn sends(&self);
+}
+
+reaches!(Request<'r> {
+    /// In the request's pool.
+    fn upstream() -> Option<Upstream<'r>> = upstream;
+});
+
+reaches!(Upstream<'r> {
+    /// The servers that are asked: part of the configuration that the request is served with.
+    fn group() -> Option<Group<'r>> = upstream;
+
+    /// In the configuration, or in the request's pool.
+    fn schema() -> &'r [u8] = schema;
+
+    /// The connection to the backend, which nginx forgets when it closes it.
+    fn backend() -> Option<Connection<'r>> = peer.connection;
+
+    /// What brings the answer of an upstream that is buffered: in the request's pool.
+    fn pipe() -> Option<Living<'r, ngx_event_pipe_t>> = pipe;
+});
+
+impl<'r> Request<'r> {
+    /// Whether a backend was to be asked.
+    pub fn has_backend(self) -> bool {
+        self.see(|it| !it.upstream_states.is_null())
+    }
+
+    /// Whether the backend has answered for all that nginx sees at a glance. A request that no backend
+    /// was asked for counts as answered.
+    #[inline(always)]
+    pub fn is_answered(self) -> bool {
+        // SAFETY: the states are what nginx's upstream module has put into the request's pool, one at
+        // least.
+        unsafe {
+            let Some(states) = self.see(|it| it.upstream_states).as_ref() else { return true };
+            let once = states.nelts == 1;
+            let left = self.connection().was_left();
+            once && !left && (*states.elts.cast::<State>()).header_time != NEVER
+        }
+    }
+
+    /// What shows in the attempts to get an answer from a backend.
+    fn in_states<R>(self, look: impl FnOnce(&[State]) -> R) -> R {
+        // SAFETY: nginx's upstream module has put an array of them into the request's pool, or none.
+        unsafe {
+            let states = self.see(|it| it.upstream_states).as_ref();
+            look(states.map_or(&[], |states| states.as_slice()))
+        }
+    }
+
+    /// Whether a backend was asked that has not answered, or not to the end: it may be at work still.
+    pub fn is_abandoned(self) -> bool {
+        let unanswered = |state: &State| state.bytes_sent > 0 && state.header_time == NEVER;
+        let (waited_for, begun) = self.in_states(|states| {
+            let begun = states.last().is_some_and(|state| state.header_time != NEVER);
+            (states.iter().any(unanswered), begun)
+        });
+        let is_incomplete = || self.upstream().is_some_and(|upstream| !is_complete(upstream));
+        waited_for || (begun && self.connection().was_left() && is_incomplete())
+    }
+
+    /// Whether the answer ended in the middle of its body, and not for the client.
+    pub fn was_broken_off(self) -> bool {
+        !self.connection().is_broken() && self.upstream().is_some_and(broke_off)
+    }
+
+    /// The status of the last attempt to get an answer from the backend, if that is an error.
+    pub fn failure_of_backend(self) -> Option<u32> {
+        let status = self.in_states(|states| Some(states.last()?.status))?;
+        u32::try_from(status).ok().filter(|status| *status >= 500)
+    }
+
+    /// The names of the servers that were asked, or tried.
+    pub fn servers(self) -> Vec<&'r [u8]> {
+        self.in_states(|states| {
+            // SAFETY: the names are in nginx's configuration, or in the request's pool.
+            let name = |state: &State| unsafe { state.peer.as_ref().map(|name| bytes(name)) };
+            states.iter().filter_map(name).collect()
+        })
+    }
+
+    /// Whether nothing of a request can have been sent to any server, so that it may be sent again,
+    /// and no other server is left for it.
+    pub fn is_unsent(self) -> bool {
+        let Some(upstream) = self.upstream() else { return false };
+        let silent = |state: &State| state.bytes_sent == 0 && state.bytes_received == 0;
+        // A connection that is there has sent nothing, unless in TLS, which nginx does not count.
+        let sent = upstream.see(|it| it.request_sent() != 0);
+        let clean = upstream
+            .backend()
+            .is_none_or(|it| !sent && it.see(|it| it.sent == 0 && it.ssl.is_null()));
+        self.is_at_its_end()
+            && self.see(|it| it.request_body_no_buffering() == 0)
+            && self.in_states(|states| states.iter().all(silent))
+            && clean
+    }
+
+    /// Whether nobody has been answered, and no other server is left to be asked.
+    pub fn is_at_its_end(self) -> bool {
+        let Some(upstream) = self.upstream() else { return false };
+        let last =
+            self.in_states(|states| states.last().map_or(ptr::null_mut(), |state| state.peer));
+        // Where there is no server left, nginx names the group.
+        let is_group = |group: Group<'_>| group.see(|it| &raw const it.host == last.cast_const());
+        let tried = !last.is_null() && !upstream.group().is_some_and(is_group);
+        !self.connection().is_broken()
+            && upstream.see(|it| it.header_sent() == 0)
+            && (upstream.see(|it| it.peer.tries == 0) || !tried)
+    }
+
+    /// Whether no byte of an answer has come.
+    pub fn has_heard_nothing(self) -> bool {
+        self.in_states(|states| states.iter().all(|state| state.bytes_received == 0))
+    }
+
+    /// Whether the server is asked in plain HTTP.
+    pub fn speaks_http(self) -> bool {
+        self.upstream().is_some_and(|upstream| upstream.schema() == b"http://")
+    }
+
+    /// Whether it only asks (GET or HEAD), without a body.
+    pub fn changes_nothing(self) -> bool {
+        self.see(|it| {
+            let only_asks = [NGX_HTTP_GET as usize, NGX_HTTP_HEAD as usize].contains(&it.method);
+            only_asks && it.headers_in.content_length_n <= 0 && it.headers_in.chunked() == 0
+        })
+    }
+
+    /// Whether there is an upstream that is not through yet.
+    pub fn has_open_upstream(self) -> bool {
+        self.upstream().is_some_and(|upstream| upstream.see(|it| !it.cleanup.is_null()))
+    }
+
+    /// No answer of the backend is kept in a cache.
+    pub fn keep_out_of_cache(self) {
+        if let Some(upstream) = self.upstream() {
+            upstream.change(|it| it.set_cacheable(0));
+        }
+    }
+
+    /// The backend is asked as if nobody had been.
+    pub fn forget_backend(self) {
+        self.change(|it| {
+            it.upstream_states = ptr::null_mut();
+            #[cfg(ngx_feature = "http_cache")]
+            {
+                it.cache = ptr::null_mut();
+            }
+        });
+    }
+
+    /// Lets `F` know when nginx is through with the backend; what was to be called then is `F`'s to
+    /// keep.
+    pub fn finish_with<F: Finish>(self) -> Option<Finalize> {
+        let upstream = self.upstream()?;
+        upstream.change(|it| it.finalize_request.replace(finalize::<F>)).map(Finalize)
+    }
+
+    /// Lets the sender know when nginx sends something to the backend; what was to be called then is
+    /// the sender's to keep.
+    ///
+    /// # Safety
+    ///
+    /// The sender lives as long as the request does.
+    pub unsafe fn send_through<S: Sender>(self, sender: &S) -> Option<Output> {
+        let context = ptr::from_ref(sender).cast_mut().cast();
+        self.upstream()?.change(|it| {
+            let former = it.output.output_filter.replace(send::<S>);
+            Some(Output(former, core::mem::replace(&mut it.output.filter_ctx, context)))
+        })
+    }
+}
+
+unsafe extern "C" fn finalize<F: Finish>(request: *mut ngx_http_request_t, rc: ngx_int_t) {
+    // SAFETY: nginx passes the request whose upstream has this as its last call, and which is there
+    // until its cleanup, behind this.
+    let request = unsafe { Request::new(request) };
+    if let Some(Finalize(former)) = F::former(request) {
+        // SAFETY: what this stands in for is given what this was given.
+        unsafe { former(request.as_ptr(), rc) };
+    }
+    guarded((), || F::finish(request, rc));
+}
+
+unsafe extern "C" fn send<S: Sender>(sender: *mut c_void, chain: *mut ngx_chain_t) -> ngx_int_t {
+    // SAFETY: nginx passes what `send_through` was given, while the request is there.
+    let sender = unsafe { &*sender.cast::<S>() };
+    guarded((), || sender.sends());
+    match sender.former() {
+        // SAFETY: what this stands in for is given what it was to be given.
+        Some(Output(Some(filter), context)) => unsafe { filter(context, chain) },
+        _ => NGX_ERROR as ngx_int_t,
+    }
+}
+
+/// Whether all of the answer has come, as far as it shows.
+fn is_complete(upstream: Upstream<'_>) -> bool {
+    if upstream.see(|it| it.buffering() == 0) {
+        return upstream.see(|it| it.length == 0);
+    }
+    upstream
+        .pipe()
+        .is_none_or(|pipe| pipe.see(|it| it.upstream_done() != 0 || it.upstream_eof() != 0))
+}
+
+fn broke_off(upstream: Upstream<'_>) -> bool {
+    if upstream.see(|it| it.buffering() == 0) {
+        // What is missing; -1 where the end of the connection ends the body.
+        return upstream.see(|it| it.length > 0);
+    }
+    let broke_off = |pipe: &ngx_event_pipe_t| {
+        let early_end = pipe.upstream_eof() != 0 && pipe.upstream_done() == 0 && pipe.length != -1;
+        pipe.upstream_error() != 0 || (early_end && pipe.downstream_error() == 0)
+    };
+    upstream.pipe().is_some_and(|pipe| pipe.see(broke_off))
+}
