@@ -486,6 +486,9 @@ impl Gate {
         if matches!(cause, Cause::Call | Cause::CanaryPassed) {
             self.decided = now;
         }
+        if self.state == State::Open && to != State::Open {
+            self.reserve_tickets(now);
+        }
         if self.state != to {
             self.state = to;
             self.since = now;

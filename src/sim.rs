@@ -9,6 +9,7 @@
 //! A run is given by its seed. `INTERMISSION_SIM_SEED=n` plays one run and tells what happens,
 //! `INTERMISSION_SIM_RUNS=n` plays that many.
 
+mod backend;
 mod calls;
 mod checks;
 mod crew;

@@ -163,7 +163,7 @@ impl<H: Host> Worker<H> {
         }
         let liveness = self.host.liveness(self.host.now());
         let leaving = self.zone.has_ended(&liveness, &self.watch) && !self.host.is_succeeded();
-        if leaving && !self.leaving.replace(leaving) && self.holding.get() > 0 {
+        if leaving && !self.leaving.get() && self.holding.get() > 0 {
             self.host.tell(Told::Leaves { holding: self.holding.get() });
         }
         self.leaving.set(leaving);
@@ -188,10 +188,11 @@ impl<H: Host> Worker<H> {
     }
 
     fn due_of(&self, app: AppId) -> Moment {
-        let probes = self.host.can_probe(app);
-        self.zone.lock().gate(app).map_or(Moment::NEVER, |gate| match probes {
-            true => gate.due().min(gate.probe_due()),
-            false => gate.due(),
+        self.zone.lock().gate(app).map_or(Moment::NEVER, |gate| {
+            match self.host.can_probe(app, gate.outage.number) {
+                true => gate.due().min(gate.probe_due()),
+                false => gate.due(),
+            }
         })
     }
 

@@ -19,7 +19,7 @@ const NEGLECT: Duration = Duration::from_millis(500);
 
 /// How many tickets are kept for those who arrived before an outage: one for each worker and each
 /// [`TICK`] of a minute, so that no two workers give the same.
-const RESERVED: Ticket = TICKS * WORKERS;
+pub const RESERVED: Ticket = TICKS * WORKERS;
 const WORKERS: Ticket = 1024;
 const TICKS: Ticket = 1 << 22;
 const TICK: u64 = 16;
@@ -27,12 +27,13 @@ const TICK: u64 = 16;
 /// What the workers share about an app's outage.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outage {
-    /// Counts them.
+    /// Tells it from all others, of any app.
     pub number: u64,
     /// When it began: those who are held as they came, and those who were taken back, wait since then
     /// at the earliest.
     pub since: Moment,
-    /// The first of the tickets for those who had arrived by then.
+    /// When the app was last open, and the first of the tickets for those who had arrived by then.
+    pub closed: Moment,
     reserved: Ticket,
     interval: Duration,
     /// For how long a probe may be due before the first of those who are held goes instead.
@@ -73,10 +74,10 @@ pub struct TakenBack {
 }
 
 impl Outage {
-    fn begin(&mut self, now: Moment, reserved: Ticket) {
-        self.number += 1;
+    fn begin(&mut self, now: Moment) {
+        // The time: another app that had this place had none of these numbers.
+        self.number = now.as_micros().max(self.number + 1);
         self.since = now;
-        self.reserved = reserved;
     }
 
     /// Probes begin, no sooner than an interval after the last one did.
@@ -97,9 +98,9 @@ impl Outage {
         self.since.max(held_since).plus(longest)
     }
 
-    /// The ticket of a request that had arrived before the outage, or a moment later.
+    /// The ticket of a request that had arrived before the app was closed, or a moment later.
     fn ticket(&self, arrived: Moment, slot: usize) -> Ticket {
-        let age = micros(self.since.since(arrived)) / TICK;
+        let age = micros(self.closed.since(arrived)) / TICK;
         let tick = TICKS - 1 - age.min(TICKS - 1);
         self.reserved + tick * WORKERS + slot as Ticket % WORKERS
     }
@@ -116,29 +117,53 @@ impl Gate {
             State::Releasing => !self.trial.is_on(),
             State::Paused | State::Down => false,
         };
-        let since = failure.held.map_or(now, |(since, _)| since);
-        if self.state == State::Open {
-            self.outage.begin(now, self.next_ticket);
-            self.next_ticket += RESERVED;
-            self.policy = failure.policy;
-        }
-        let until = self.outage.until(since, failure.longest);
+        let until = self.waits_until(now, failure);
         if until <= now {
             return None;
         }
-        let ticket = match failure.held {
-            Some((_, ticket)) => ticket,
-            None => self.outage.ticket(failure.arrived, failure.slot),
-        };
-        self.totals.held += 1;
-        self.outage.taken_back += 1;
+        if goes_down && !self.is_released_from_outage() {
+            self.outage.begin(now);
+        }
+        if self.state == State::Open {
+            self.policy = failure.policy;
+        }
         let change = goes_down.then(|| {
             self.outage.interval = failure.interval;
             self.outage.neglect = if failure.first_probes { failure.interval } else { NEGLECT };
             self.outage.goes_on(now);
             self.change(State::Down, now, Cause::Refused)
         });
+        let ticket = match failure.held {
+            Some((_, ticket)) => ticket,
+            None => self.outage.ticket(failure.arrived, failure.slot),
+        };
+        self.totals.held += 1;
+        self.outage.taken_back += 1;
         Some(TakenBack { ticket, until, change })
+    }
+
+    /// Until when a request may wait for its backend. Who was held for another reason, or in another
+    /// outage, has not waited for it yet.
+    fn waits_until(&self, now: Moment, failure: &Failure) -> Moment {
+        match failure.held {
+            Some((since, _)) if self.state == State::Down || self.is_released_from_outage() => {
+                self.outage.until(since, failure.longest)
+            }
+            _ => now.plus(failure.longest),
+        }
+    }
+
+    /// Whether those are let go, one or all, who were held as the backend was down.
+    fn is_released_from_outage(&self) -> bool {
+        self.state == State::Releasing && self.trial_of_outage
+    }
+
+    /// Keeps tickets for those who went through while the app was open, as they came before all who are
+    /// held from now on.
+    pub(super) fn reserve_tickets(&mut self, now: Moment) {
+        self.outage.closed = now;
+        self.outage.reserved = self.next_ticket;
+        self.next_ticket += RESERVED;
     }
 
     /// Whether the app is closed by itself: that is over with the next look at the backend, so nobody else
@@ -240,13 +265,14 @@ mod tests {
     fn one_worker_probes_and_another_when_it_does_not_end() {
         let mut gate = Gate::default();
         gate.take_back(START, &failure(START, 0)).unwrap();
-        assert_eq!(gate.begin_probe(START), Some(1));
+        let number = gate.begin_probe(START);
+        assert_eq!(number, Some(gate.outage.number));
         assert_eq!(gate.begin_probe(after(1)), None);
-        assert_eq!(gate.end_probe(after(2), 1, false, &waiting(0)), None);
+        assert_eq!(gate.end_probe(after(2), gate.outage.number, false, &waiting(0)), None);
         assert_eq!(gate.begin_probe(after(249)), None);
-        assert_eq!(gate.begin_probe(after(250)), Some(1));
+        assert_eq!(gate.begin_probe(after(250)), number);
         assert_eq!(gate.begin_probe(after(1_749)), None);
-        assert_eq!(gate.begin_probe(after(1_750)), Some(1));
+        assert_eq!(gate.begin_probe(after(1_750)), number);
     }
 
     #[test]
@@ -257,7 +283,7 @@ mod tests {
             [(Outcome::Failed(502), State::Down), (Outcome::Good, State::Releasing)]
         {
             assert_eq!(gate.turn(START, first, false, &waiting(first)), Turn::Wait(Moment::NEVER));
-            let change = gate.end_probe(START, 1, true, &waiting(first)).unwrap();
+            let change = gate.end_probe(START, gate.outage.number, true, &waiting(first)).unwrap();
             assert_eq!(change.to, State::Releasing);
             let turn = gate.turn(START, first, false, &waiting(first));
             assert_eq!(turn, Turn::Go { below: NO_TICKET, limit: 1 });
@@ -271,7 +297,8 @@ mod tests {
     fn a_good_probe_opens_where_nobody_is_held() {
         let mut gate = Gate::default();
         gate.take_back(START, &failure(START, 0)).unwrap();
-        let change = gate.end_probe(after(1), 1, true, &Survey::default()).unwrap();
+        let change =
+            gate.end_probe(after(1), gate.outage.number, true, &Survey::default()).unwrap();
         assert_eq!(change.to, State::Open);
     }
 
@@ -299,9 +326,35 @@ mod tests {
         assert_eq!(until, after(30_000));
         let held = Failure { held: Some((START, 7)), ..failure(START, 0) };
         assert!(gate.take_back(after(30_000), &held).is_none());
-        gate.end_probe(after(30_001), 1, true, &Survey::default());
+        gate.end_probe(after(30_001), gate.outage.number, true, &Survey::default());
         let again = gate.take_back(after(40_000), &held).unwrap();
         assert_eq!(again.until, after(70_000));
+    }
+
+    #[test]
+    fn who_went_through_before_a_pause_goes_before_those_who_are_held_in_it() {
+        let mut gate = Gate::default();
+        gate.enable(after(100), Moment::NEVER, Policy::default());
+        let Arrival::Hold(held) = gate.arrive(0, 0) else { panic!("a pause holds") };
+        let take = |gate: &mut Gate, at| {
+            gate.take_back(after(200), &failure(after(at), 0)).unwrap().ticket
+        };
+        let (late, early) = (take(&mut gate, 90), take(&mut gate, 20));
+        assert!(early < late && late < held);
+    }
+
+    #[test]
+    fn a_pause_is_no_time_that_the_backend_was_waited_for() {
+        let held = Failure { held: Some((START, RESERVED)), ..failure(START, 0) };
+        for canary in [0, 1] {
+            let mut gate = Gate::default();
+            gate.enable(START, Moment::NEVER, Policy::default());
+            gate.disable(after(60_000), Policy::default(), canary, &waiting(RESERVED));
+            let taken =
+                gate.take_back(after(60_001), &held).expect("it has waited for an operator");
+            assert_eq!(taken.until, after(90_001));
+            assert_eq!(taken.change.is_some(), canary == 0);
+        }
     }
 
     #[test]

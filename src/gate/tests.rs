@@ -5,6 +5,9 @@ use proptest::prelude::*;
 use super::lane::{Count, Lane};
 use super::*;
 
+/// The first ticket of those who arrive while an app is closed that was open before.
+const FIRST: Ticket = outage::RESERVED;
+
 const START: Moment = Moment::from_micros(1_000_000);
 
 fn at(millis: u64) -> Moment {
@@ -33,7 +36,7 @@ fn gate_in(state: State) -> Gate {
     }
     gate.enable(START, Moment::NEVER, Policy::default());
     for ticket in 0..3 {
-        assert_eq!(gate.arrive(ticket as u32, 0), Arrival::Hold(ticket));
+        assert_eq!(gate.arrive(ticket as u32, 0), Arrival::Hold(FIRST + ticket));
     }
     match state {
         State::Releasing => gate.disable(START, Policy::default(), 0, &somebody()),
@@ -143,8 +146,8 @@ fn every_call_in_every_state() {
 fn every_arrival_in_every_state() {
     for (state, below, at_most) in [
         (State::Open, Arrival::Pass, Arrival::Pass),
-        (State::Paused, Arrival::Hold(3), Arrival::Full),
-        (State::Releasing, Arrival::Hold(3), Arrival::Full),
+        (State::Paused, Arrival::Hold(FIRST + 3), Arrival::Full),
+        (State::Releasing, Arrival::Hold(FIRST + 3), Arrival::Full),
         (State::Maintenance, Arrival::Maintenance, Arrival::Maintenance),
     ] {
         assert_eq!(gate_in(state).arrive(3, 0), below, "{state:?} without a cap");
@@ -191,28 +194,36 @@ fn every_turn_in_every_state() {
 #[test]
 fn who_came_late_does_not_keep_a_release_from_ending() {
     let mut gate = releasing(Policy::default());
-    assert_eq!(gate.arrive(0, 0), Arrival::Hold(3));
-    let seen = |first_elsewhere| Survey {
-        first_elsewhere,
-        first_anywhere: first_elsewhere,
+    assert_eq!(gate.arrive(0, 0), Arrival::Hold(FIRST + 3));
+    let seen = |first| Survey {
+        first_elsewhere: FIRST + first,
+        first_anywhere: FIRST + first,
         ..Survey::default()
     };
     let wait = Turn::Wait(Moment::NEVER);
     assert_eq!(gate.settle(START, &Survey { held: 300, ..seen(3) }), None);
-    assert_eq!(gate.turn(at(999), 4, false, &seen(3)), wait, "at first each waits for its turn");
-    assert_eq!(gate.turn(at(1000), 4, false, &seen(2)), wait, "as long as one is held it was for");
-    let go = Turn::Go { below: 3 + WINDOW, limit: u32::MAX };
-    assert_eq!(gate.turn(at(1000), 4, false, &seen(3)), go);
-    assert_eq!(gate.turn(at(1000), 3 + WINDOW, false, &seen(3)), wait, "within limits");
+    assert_eq!(
+        gate.turn(at(999), FIRST + 4, false, &seen(3)),
+        wait,
+        "at first each waits for its turn"
+    );
+    assert_eq!(
+        gate.turn(at(1000), FIRST + 4, false, &seen(2)),
+        wait,
+        "as long as one is held it was for"
+    );
+    let go = Turn::Go { below: FIRST + 3 + WINDOW, limit: u32::MAX };
+    assert_eq!(gate.turn(at(1000), FIRST + 4, false, &seen(3)), go);
+    assert_eq!(gate.turn(at(1000), FIRST + 3 + WINDOW, false, &seen(3)), wait, "within limits");
     let left = |held| Survey { held, ..seen(3) };
     assert_eq!(gate.settle(at(999), &left(1)), None);
     assert_eq!(gate.settle(at(1000), &left(257)), None, "too many are left");
     let change = gate.settle(at(1000), &left(256)).expect("it is over");
     assert_eq!((change.to, change.cause), (State::Open, Cause::Released));
     let mut paced = releasing(paced(10, 1, 0));
-    assert_eq!(paced.arrive(0, 0), Arrival::Hold(3));
+    assert_eq!(paced.arrive(0, 0), Arrival::Hold(FIRST + 3));
     assert_eq!(paced.settle(START, &seen(3)), None);
-    assert_eq!(paced.turn(at(1000), 4, false, &seen(3)), wait, "and not with a pace");
+    assert_eq!(paced.turn(at(1000), FIRST + 4, false, &seen(3)), wait, "and not with a pace");
 }
 
 #[test]
@@ -221,7 +232,7 @@ fn tickets_are_never_given_twice() {
     for made in [Call::Enable, Call::Disable, Call::Maintenance, Call::Enable] {
         call(&mut gate, made, &somebody());
     }
-    assert_eq!(gate.arrive(3, 0), Arrival::Hold(3));
+    assert_eq!(gate.arrive(3, 0), Arrival::Hold(FIRST + 3));
 }
 
 #[test]

@@ -266,8 +266,8 @@ impl Host for Nginx {
         connections::free_for_release()
     }
 
-    fn can_probe(&self, app: AppId) -> bool {
-        self.probes.know(app)
+    fn can_probe(&self, app: AppId, outage: u64) -> bool {
+        self.probes.know(app, outage)
     }
 
     fn probe(&self, app: AppId, outage: u64) {

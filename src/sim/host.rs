@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::calls::{Call, Caller};
 use super::ledger::{Id, Pid};
 use super::world::{Lock, World};
-use crate::gate::lane::Lane;
+use crate::gate::lane::{Count, Lane};
 use crate::gate::time::Moment;
 use crate::gate::trial::Outcome;
-use crate::shm::Liveness;
+use crate::shm::{AppId, Liveness};
 use crate::worker::{self, Fact, Host, LEASE, Stage, Step, Task, Told, When};
 
 pub type Worker = worker::Worker<Sim>;
@@ -52,6 +52,10 @@ pub enum Event {
     /// It is over, and the backend may be at work for it.
     Abandoned(Id),
     Upgrade(Id),
+    /// Its backend is there, or is not.
+    Connect(Id),
+    /// Its backend breaks off, and has answered nothing.
+    Break(Id),
     /// A good answer begins.
     Answers(Id),
     /// Its body cannot be read; the error page is in another app's place.
@@ -59,6 +63,8 @@ pub enum Event {
     /// It goes on to another app's gate.
     Redirect(Id, usize),
     Call(Call),
+    /// A probe of an app's backend is over.
+    Probed(AppId, u64),
 }
 
 /// nginx's posted events.
@@ -78,6 +84,15 @@ pub struct Request {
     pub until: Cell<Moment>,
     pub body: Cell<Reading>,
     pub gone: Cell<bool>,
+    /// When it first set out for a backend.
+    pub arrived: Cell<Moment>,
+    /// A byte of it was sent to the backend of its app, or to another one before.
+    pub sent: Cell<bool>,
+    pub broke: Cell<bool>,
+    /// It is held where it was taken back.
+    pub parked: Cell<bool>,
+    /// It was asked again already.
+    pub replayed: Cell<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +131,9 @@ pub struct Sim {
     pub surveyed: Cell<u64>,
     /// It counts a request in this lane, and takes that back if the app is not open.
     pub passing: Cell<Option<&'static Lane>>,
+    /// The apps of whose backends it knows where they are, by the places of the apps in the zone,
+    /// and in which outages.
+    pub knows: RefCell<BTreeMap<usize, (usize, u64)>>,
 }
 
 impl Sim {
@@ -141,6 +159,7 @@ impl Sim {
             resumed: Cell::new(Moment::default()),
             surveyed: Cell::new(0),
             passing: Cell::new(None),
+            knows: RefCell::default(),
         };
         let worker = Worker::new(host, world.zone, slot, world.zone.cycle(), super::world::NAMES);
         let worker = Rc::new(worker);
@@ -318,7 +337,21 @@ impl Host for Sim {
     }
 
     fn free_connections(&self) -> usize {
-        self.world.plan.connections
+        let counts = |stage| match stage {
+            Stage::Going(flight) | Stage::Through(flight) => flight.counts(),
+            _ => &[],
+        };
+        let requests = self.requests.borrow();
+        let released = requests.values().filter(|it| counts(it.stage()).contains(&Count::Released));
+        self.world.plan.connections.saturating_sub(released.count())
+    }
+
+    fn can_probe(&self, app: AppId, outage: u64) -> bool {
+        self.knows_backend_of(app, outage)
+    }
+
+    fn probe(&self, app: AppId, outage: u64) {
+        self.begin_probe(app, outage);
     }
 
     fn tell(&self, told: Told<'_>) {

@@ -2,6 +2,7 @@
 //! promises, checked against it.
 
 mod account;
+mod outage;
 mod promises;
 
 use std::collections::BTreeMap;
@@ -60,6 +61,13 @@ pub struct Record {
     let_go_at: u64,
     /// From which ticket on it could overtake others then.
     mingling: Option<Ticket>,
+    /// A byte of it was sent to a backend.
+    sent: bool,
+    replayed: bool,
+    /// How often its app had been closed when it took its ticket, and when it had arrived, if it did
+    /// before that.
+    closing: u64,
+    before: Option<Moment>,
 }
 
 /// How many requests of an app are where, in one worker.
@@ -140,6 +148,10 @@ impl Ledger {
             came_at: 0,
             let_go_at: 0,
             mingling: None,
+            sent: false,
+            replayed: false,
+            closing: 0,
+            before: None,
         };
         assert!(self.records.insert(id, record).is_none(), "request {id} arrives twice");
     }
@@ -185,6 +197,7 @@ impl Ledger {
         assert!(record.counted && record.in_flight.is_none(), "request {id} moves too early");
         record.app = app;
         record.place = Place::Arriving;
+        record.ticket = NO_TICKET;
     }
 
     pub fn bypass(&mut self, id: Id) {
@@ -208,8 +221,9 @@ impl Ledger {
                 }
             }
             Arrival::Hold(ticket) => {
-                let closed = matches!(account.state, State::Paused | State::Releasing);
+                let closed = !matches!(account.state, State::Open | State::Maintenance);
                 assert!(closed, "a request is held though the app is {:?}", account.state);
+                let closing = account.closings;
                 if comes_back {
                     assert_eq!(record.ticket, ticket, "request {id} has lost its place");
                 } else {
@@ -222,6 +236,9 @@ impl Ledger {
                 let record = self.record(id);
                 (record.ticket, record.place, record.counted) = (ticket, Place::Held, false);
                 record.came_at = step;
+                if !comes_back {
+                    (record.closing, record.before) = (closing, None);
+                }
             }
         }
     }

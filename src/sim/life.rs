@@ -7,7 +7,9 @@ use super::fiber::stop;
 use super::host::{Arriving, Body, Event, Passage, Posted, Reading, Request, Sim, Worker};
 use super::ledger::Id;
 use super::world::World;
+use crate::gate::State;
 use crate::gate::lane::Count;
+use crate::gate::time::Moment;
 use crate::gate::trial::Outcome;
 use crate::shm::{Entry, Process};
 use crate::worker::{Decision, Ending, Going, Place, Stage, Step};
@@ -87,6 +89,9 @@ impl Worker {
                     self.upgrade(&request);
                 }
             }
+            Event::Connect(id) => self.on_connect(id),
+            Event::Break(id) => self.on_break(id),
+            Event::Probed(app, outage) => self.on_probed(app, outage),
             Event::Redirect(id, app) => self.on_redirect(id, app),
             Event::BodyFails(id, app) => self.on_broken_body(id, app),
             Event::Answers(id) => {
@@ -101,9 +106,14 @@ impl Worker {
         let request = Rc::new(Passage::new(Request {
             arriving,
             app: Cell::new(arriving.app),
-            until: Cell::new(crate::gate::time::Moment::NEVER),
+            until: Cell::new(Moment::NEVER),
             body: Cell::new(Reading::Unread),
             gone: Cell::new(false),
+            arrived: Cell::new(Moment::NEVER),
+            sent: Cell::new(false),
+            broke: Cell::new(false),
+            parked: Cell::new(false),
+            replayed: Cell::new(false),
         }));
         self.host.requests.borrow_mut().insert(arriving.id, Rc::clone(&request));
         self.host.world.ledger.borrow_mut().arrive(arriving.id, arriving.app, self.host.pid);
@@ -114,7 +124,7 @@ impl Worker {
             if let Some(entry) = known.filter(|entry| self.passes(entry)) {
                 self.host.world.ledger.borrow_mut().pass(arriving.id, begun);
                 request.pass(entry);
-                return;
+                return self.set_out(&request);
             }
             if let Some(entry) = known {
                 self.counted_in_vain(entry.app());
@@ -152,13 +162,8 @@ impl Worker {
             interval: own.arriving.interval,
         };
         match self.ask(request, &place, || own.arriving.bypasses) {
-            Decision::Through => {}
-            Decision::Held => {
-                let now = self.host.world.now();
-                let longest = own.arriving.max_time;
-                let longest = longest.saturating_sub(request.waited(now).unwrap_or_default());
-                own.until.set(now.plus(longest));
-            }
+            Decision::Through => self.set_out(request),
+            Decision::Held => own.until.set(self.hold_until(request)),
             Decision::Refused(why) => {
                 request.refuse(503, why, self.host.world.now());
                 self.forget(request);
@@ -167,12 +172,19 @@ impl Worker {
     }
 
     fn end_hold(&self, request: &Passage) {
+        let own = &request.own;
+        if self.waits_on(request) {
+            return own.until.set(self.host.world.now().plus(self.time_left(request)));
+        }
+        let of_outage = own.parked.get() || self.state_for(request) == Some(State::Down);
         self.time_out(request);
-        if !request.own.arriving.passes {
+        if !own.arriving.passes && !of_outage {
             request.refuse(504, Ending::TimedOut, self.host.world.now());
             self.forget(request);
-        } else if request.own.body.get() == Reading::Asked {
+        } else if own.body.get() == Reading::Asked {
             request.read_first();
+        } else if own.parked.get() {
+            self.go_on(request);
         } else {
             self.decide(request);
         }
@@ -190,7 +202,7 @@ impl Worker {
         }
     }
 
-    fn on_end(&self, id: Id, outcome: Outcome, abandoned: bool) {
+    pub fn on_end(&self, id: Id, outcome: Outcome, abandoned: bool) {
         let Some(request) = self.host.request(id) else { return };
         match request.just_passed().filter(|_| !abandoned) {
             // The short way, as through the gate.
@@ -258,7 +270,9 @@ impl Worker {
         if !is_same {
             self.turn_back(request, Outcome::Void);
             self.host.world.ledger.borrow_mut().move_to(id, app);
-            request.own.app.set(app);
+            let own = &request.own;
+            own.broke.set(own.broke.get() || own.sent.replace(false));
+            own.app.set(app);
             self.decide(request);
         }
     }
@@ -288,7 +302,11 @@ impl Sim {
             }
             (Stage::Going(_), Step::Go) => {
                 match worker.send_off(passage, || passage.own.gone.get()) {
-                    Going::Waits | Going::On => {}
+                    Going::Waits => {}
+                    Going::On => {
+                        passage.own.parked.set(false);
+                        worker.set_out(passage);
+                    }
                     Going::Gone => worker.on_end(id, Outcome::Void, false),
                 }
             }

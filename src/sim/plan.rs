@@ -44,6 +44,15 @@ pub struct Plan {
     pub lost_rings: bool,
     /// Requests go on to other apps' gates.
     pub redirects: bool,
+    /// Backends go down and come back.
+    pub outages: bool,
+    /// The longest that a request waits for its backend, and how often that is probed.
+    pub patience: Duration,
+    pub probes: Duration,
+    /// The first of those who are held is the probe.
+    pub first_probes: bool,
+    /// What broke off on its way to a backend is asked again, once.
+    pub replays: bool,
     /// Another nginx comes and goes.
     pub upgrades: bool,
     /// Now and then there are no connections to hold one more request.
@@ -59,6 +68,7 @@ impl Plan {
     pub fn new(rng: &Rng, rough: bool) -> Self {
         // Apps take each other's lanes all the time.
         let lanes_move = !rough && rng.chance(20);
+        let hangs = rng.chance(25);
         Self {
             moves: 200 + rng.below(600),
             workers: if lanes_move { 4 } else { 1 + rng.index(4) },
@@ -75,7 +85,7 @@ impl Plan {
             crowd: rng.one_of(&[4, 4, 10, 90]),
             max_held: rng.one_of(&[0, 0, 0, 1, 7]),
             timeouts: rng.chance(40),
-            uploads: rng.chance(30),
+            uploads: lanes_move || rng.chance(30),
             bypasses: rng.chance(30),
             rates: rng.chance(40),
             concurrency: rng.chance(40),
@@ -86,14 +96,20 @@ impl Plan {
             reloads: rng.chance(25),
             lulls: lanes_move,
             quits: rng.chance(15),
-            hangs: rng.chance(25),
+            hangs,
             crashes: rough && rng.chance(60),
             stops: rough && rng.chance(60),
             lost_rings: rough && rng.chance(40),
             redirects: rng.chance(30),
+            outages: rng.chance(30),
+            patience: Duration::from_millis(rng.one_of(&[100, 1500, 30_000])),
+            probes: Duration::from_millis(rng.one_of(&[20, 250, 2000])),
+            first_probes: rng.chance(25),
+            replays: rng.chance(30),
             upgrades: rng.chance(20),
             short: rng.chance(15),
-            connections: rng.one_of(&[1000, 1000, 3]),
+            // Not where nobody ever gives one back.
+            connections: if hangs { 1000 } else { rng.one_of(&[1000, 1000, 3]) },
             grain: rng.one_of(&[2, 10, 60]),
         }
     }

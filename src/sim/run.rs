@@ -119,12 +119,15 @@ impl Run {
         };
         let place = self.world.ledger.borrow().records[&id].place;
         let plan = &self.world.plan;
+        let sets_out = worker.host.sets_out(id);
         let event = match (place, rng.below(20)) {
+            (Place::Through, 5..) if sets_out => Event::Connect(id),
             (Place::Arriving, 0) => Event::BodyFails(id, rng.index(plan.apps)),
             (Place::Arriving, _) => Event::Body(id),
             (_, 6..=8) if plan.canaries => Event::Answers(id),
             (_, 3..=4) if plan.redirects => Event::Redirect(id, rng.index(plan.apps)),
             (_, 5) => Event::Abandoned(id),
+            (_, 1) if plan.outages => Event::Break(id),
             (_, 0..=1) => Event::Response(id, Outcome::Failed(502)),
             (_, 2) => Event::Upgrade(id),
             _ => Event::Response(id, Outcome::Good),
@@ -189,6 +192,7 @@ impl Run {
     fn break_something(&mut self) {
         let plan = &self.world.plan;
         match self.world.rng.below(12) {
+            _ if plan.outages && self.world.rng.chance(50) => self.turn_backend(),
             _ if plan.upgrades && self.world.rng.chance(20) => {
                 let count = self.world.rng.index(3);
                 self.tell(|| format!("{count} processes that nobody counts"));
@@ -216,6 +220,14 @@ impl Run {
             }
             _ => {}
         }
+    }
+
+    /// A backend goes down, or comes back.
+    fn turn_backend(&self) {
+        let app = self.world.rng.index(if self.world.plan.made_up_names { NAMES } else { 2 });
+        let down = !self.world.is_down(app);
+        self.tell(|| format!("the backend of app {app} is {}", if down { "down" } else { "back" }));
+        self.world.set_down(app, down);
     }
 
     fn with_one_of(&mut self, indexes: &[usize], what: &str, action: fn(&mut Crew, usize)) {
@@ -280,10 +292,17 @@ impl Run {
         drop(ledger);
         match gate.state() {
             State::Open => {}
+            State::Paused | State::Down if self.world.plan.quits => {}
             State::Releasing => assert!(waits || gate.trial().is_some(), "a release has no end"),
             State::Maintenance => assert!(!waits, "requests are held under maintenance"),
-            State::Down => unreachable!("no backend of the simulation is ever down"),
-            State::Paused if self.world.plan.quits => {}
+            State::Down => {
+                let due = gate.due().max(self.world.now()).plus(Duration::from_millis(1));
+                let next = self.crew.next_timer();
+                assert!(
+                    next <= due,
+                    "nobody looks for the backend of app {name}: {next:?}, {due:?}"
+                );
+            }
             State::Paused => {
                 let due = gate.deadline.max(self.world.now()).plus(Duration::from_millis(1));
                 assert!(self.crew.next_timer() <= due, "nobody minds a deadline");
@@ -306,6 +325,8 @@ impl Run {
         self.world.settling.set(true);
         self.world.set_uncounted(0);
         self.crew.reap_all();
+        self.outlast_patience();
+        self.world.repair_all();
         self.pass_stopped();
         self.crew.resume_all();
         if self.world.plan.quits {
@@ -340,6 +361,7 @@ impl Run {
     /// All apps are resumed, and everything comes to an end.
     fn lull(&mut self) {
         self.tell(|| "a lull".to_owned());
+        self.world.repair_all();
         for _ in 0..3 {
             self.resume_all();
         }
@@ -366,6 +388,19 @@ impl Run {
         if !self.world.plan.hangs && self.crew.ready().is_empty() {
             self.let_end();
         }
+    }
+
+    /// Backends that stay down are not waited for longer than it was said.
+    fn outlast_patience(&mut self) {
+        let outlasts = self.world.plan.outages && self.world.rng.chance(50);
+        if !outlasts || !self.crew.members.iter().all(Member::runs) {
+            return;
+        }
+        (0..NAMES).for_each(|app| self.world.set_down(app, true));
+        self.wait_until("a backend that stays down is waited for, and not given up", |run| {
+            let mut workers = run.crew.members.iter().map(|member| &member.worker);
+            run.crew.ready().is_empty() && !workers.any(|worker| worker.waits_for_backend())
+        });
     }
 
     /// Every app is resumed, and opens in time.
@@ -395,7 +430,8 @@ impl Run {
         (0..NAMES).all(|app| match ledger.accounts[app].state {
             State::Releasing => !ledger.somebody_waits(app) && ledger.accounts[app].trial.is_none(),
             State::Open | State::Maintenance => !ledger.somebody_waits(app),
-            State::Paused | State::Down => true,
+            State::Paused => true,
+            State::Down => false,
         })
     }
 
@@ -425,6 +461,9 @@ impl Run {
             for id in member.worker.host.requests.borrow().keys() {
                 let record = self.world.ledger.borrow().records.get(id).copied();
                 match record.map(|record| record.place) {
+                    Some(Place::Through) if member.worker.host.sets_out(*id) => {
+                        Crew::send(&member.worker, Event::Connect(*id));
+                    }
                     Some(Place::Through) => {
                         Crew::send(&member.worker, Event::Response(*id, Outcome::Good));
                     }
@@ -487,6 +526,8 @@ impl Run {
         let ledger = self.world.ledger.borrow();
         let timeouts = ledger.accounts.iter().map(|account| account.policy.timeout());
         let timeout = timeouts.max().unwrap_or_default().max(Policy::default().timeout() / 12);
-        2 * timeout + 4 * self.world.plan.longest_interval() + Duration::from_secs(2)
+        let patience =
+            if self.world.plan.outages { self.world.plan.patience } else { Duration::ZERO };
+        2 * timeout + patience + 4 * self.world.plan.longest_interval() + Duration::from_secs(2)
     }
 }

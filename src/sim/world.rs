@@ -93,6 +93,8 @@ pub struct World {
     bells: RefCell<BTreeSet<usize>>,
     /// Which app has which place in the zone.
     places: RefCell<BTreeMap<usize, usize>>,
+    /// The apps whose backends are down.
+    pub down: RefCell<BTreeSet<usize>>,
 }
 
 thread_local! {
@@ -138,6 +140,7 @@ impl World {
             now: Cell::new(start),
             bells: RefCell::default(),
             places: RefCell::default(),
+            down: RefCell::default(),
         });
         HERE.set(Rc::downgrade(&world));
         world
@@ -211,8 +214,13 @@ impl World {
             Fact::HoldEnded(passage, how) => ledger.end_hold(id(passage), how),
             Fact::Left(passage) => ledger.leave(id(passage), self.now()),
             Fact::Beats { .. } => {}
-            // Its backends are always there.
-            Fact::TakenBack(_) => unreachable!(),
+            Fact::TakenBack { passage, failure, taken, now, closed } => {
+                let ids = (passage.own.app.get(), id(passage));
+                ledger.take_back(ids, failure, taken, (now, closed));
+            }
+            Fact::Probes { app, now } => {
+                ledger.probe(self.app_at(app), now, self.plan.probes);
+            }
             Fact::CanaryOver { passage, outcome, .. } => ledger.end_trial(id(passage), outcome),
         }
     }

@@ -7,7 +7,7 @@ use super::Worker;
 use super::host::{Fact, Host, Told};
 use super::passage::{Ending, Flight, Passage};
 use super::queue::Queue;
-use crate::gate::lane::{Count, Ticket};
+use crate::gate::lane::{Count, NO_TICKET, Ticket};
 use crate::gate::time::Moment;
 use crate::gate::{Arrival, Gate, State};
 use crate::shm::{AppId, Entry, Locked, MAX_NAME};
@@ -118,7 +118,9 @@ impl<H: Host> Worker<H> {
                 if let Some(number) = place.number {
                     self.remember(number, entry);
                 }
-                if passage.comes_back_to(&entry) && passage.why_let_go() == Ending::Released {
+                if !passage.comes_back_to(&entry) {
+                    passage.ticket.set(NO_TICKET);
+                } else if passage.why_let_go() == Ending::Released {
                     self.count_end(&entry, passage, Ending::Released);
                 }
                 passage.go_through(Some(entry), Flight::Plain, ending);

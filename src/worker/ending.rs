@@ -4,7 +4,7 @@ use super::Worker;
 use super::host::{Fact, Host};
 use super::passage::{Ending, Flight, Passage, Stage};
 use crate::gate::State;
-use crate::gate::lane::Count;
+use crate::gate::lane::{Count, NO_TICKET};
 use crate::gate::totals::Totals;
 use crate::gate::trial::Outcome;
 use crate::shm::{AppId, Entry};
@@ -15,6 +15,14 @@ impl<H: Host> Passage<H> {
         if let Stage::Going(flight) = self.stage() {
             self.stage.set(Stage::Through(flight));
         }
+    }
+
+    /// It is not the app's any more, and comes to another gate, if any.
+    fn leave_gate(&self) {
+        self.link.remove();
+        self.entry.set(None);
+        self.ticket.set(NO_TICKET);
+        self.stage.set(Stage::Arriving);
     }
 
     /// Whether nothing happened to it but that it went through an open gate.
@@ -33,9 +41,7 @@ impl<H: Host> Worker<H> {
         if let Stage::Through(flight) | Stage::Going(flight) = passage.stage() {
             self.stop_counting(passage, flight, so_far);
         }
-        passage.link.remove();
-        passage.entry.set(None);
-        passage.stage.set(Stage::Arriving);
+        passage.leave_gate();
     }
 
     /// A request was let go, but its body has not come: it keeps nobody waiting, takes no place, and
@@ -120,8 +126,7 @@ impl<H: Host> Worker<H> {
         if let Stage::Going(flight) = stage {
             self.stop_counting(passage, flight, Outcome::Void);
         }
-        passage.entry.set(None);
-        passage.stage.set(Stage::Arriving);
+        passage.leave_gate();
     }
 
     /// A request does not want to be released any more, and leaves its queue.

@@ -6,6 +6,7 @@ use parking_lot::lock_api::RawMutex;
 
 use super::passage::{Ending, Passage};
 use super::queue::Queue;
+use crate::gate::outage::{Failure, TakenBack};
 use crate::gate::policy::Policy;
 use crate::gate::time::Moment;
 use crate::gate::trial::Outcome;
@@ -65,8 +66,8 @@ pub trait Host: Sized + 'static {
     /// How many requests there are connections for that are let go.
     fn free_connections(&self) -> usize;
 
-    /// Whether this worker knows where the backend of an app is, that is down.
-    fn can_probe(&self, _: AppId) -> bool {
+    /// Whether this worker knows where the backend of an app is, that is down in this outage.
+    fn can_probe(&self, _: AppId, _outage: u64) -> bool {
         false
     }
 
@@ -155,7 +156,16 @@ pub enum Fact<'t, H: Host> {
     /// A worker that holds requests has shown that it runs, and will again within this time.
     Beats { at: Moment, interval: Duration },
     /// A request that went through could not be sent to the backend, and is held again, or at last.
-    TakenBack(&'t Passage<H>),
+    /// Its app was last open at the moment `closed`.
+    TakenBack {
+        passage: &'t Passage<H>,
+        failure: &'t Failure,
+        taken: &'t TakenBack,
+        now: Moment,
+        closed: Moment,
+    },
+    /// A probe of an app's backend begins.
+    Probes { app: AppId, now: Moment },
     /// It is no more one of a canary.
     CanaryOver { passage: &'t Passage<H>, canary: u64, outcome: Outcome },
 }

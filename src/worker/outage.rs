@@ -41,17 +41,18 @@ impl<H: Host> Worker<H> {
         abandoned: bool,
     ) -> Option<Moment> {
         let Stage::Through(flight) = passage.stage() else { return None };
-        let (entry, now) = (passage.entry()?, self.host.now());
+        let entry = passage.entry()?;
         let may_wait = flight != Flight::Upgraded
             && !matches!(passage.why_let_go(), Ending::Bypassed | Ending::TimedOut)
             && !self.leaving.get()
-            && !self.is_short_of_connections(now);
+            && !self.is_short_of_connections(self.host.now());
         if !may_wait {
             return None;
         }
         let app = entry.app();
         let queue = self.queues.get(app.index())?;
         let mut locked = self.zone.lock();
+        let now = self.host.now();
         let survey = self.zone.survey(app, self.slot, &self.host.liveness(now));
         if patience.max_held > 0 && survey.held >= patience.max_held {
             return None;
@@ -59,15 +60,19 @@ impl<H: Host> Worker<H> {
         let failure = Failure {
             arrived,
             slot: self.slot,
-            held: passage.was_held().then(|| (passage.since(), passage.ticket())),
+            held: passage.held_here(),
             longest: patience.longest,
             interval: patience.probes,
             first_probes: patience.first_probes,
             policy: patience.policy,
         };
-        let take_back = |gate: &mut Gate| gate.take_back(now, &failure);
+        let take_back = |gate: &mut Gate| {
+            let taken_back = gate.take_back(now, &failure)?;
+            let (failure, taken, closed) = (&failure, &taken_back, gate.outage.closed);
+            self.host.note(Fact::TakenBack { passage, failure, taken, now, closed });
+            Some(taken_back)
+        };
         let TakenBack { ticket, until, change } = locked.update(app, take_back).flatten()?;
-        self.host.note(Fact::TakenBack(passage));
         let since = failure.held.map_or(now, |(since, _)| since);
         self.enqueue(queue, passage, entry, (since, ticket), patience.looks, now);
         let name = change.map(|_| locked.name(app).to_vec()).unwrap_or_default();
@@ -129,11 +134,19 @@ impl<H: Host> Worker<H> {
 
     /// Looks whether the backend is back, if that is due and nobody does.
     pub(super) fn probe_if_due(&self, app: AppId) {
-        if self.zone.state(app) != State::Down || !self.host.can_probe(app) {
+        if self.zone.state(app) != State::Down {
             return;
         }
-        let now = self.host.now();
-        let begin = self.zone.lock().update(app, |gate| gate.begin_probe(now)).flatten();
+        let begin = |gate: &mut Gate| {
+            if !self.host.can_probe(app, gate.outage.number) {
+                return None;
+            }
+            let now = self.host.now();
+            let outage = gate.begin_probe(now)?;
+            self.host.note(Fact::Probes { app, now });
+            Some(outage)
+        };
+        let begin = self.zone.lock().update(app, begin).flatten();
         if let Some(outage) = begin {
             self.look_at(self.due_of(app));
             self.host.probe(app, outage);
@@ -142,10 +155,14 @@ impl<H: Host> Worker<H> {
 
     /// A probe in that outage is over; `found`, if the backend is there.
     pub fn probe_ended(&self, app: AppId, outage: u64, found: bool) {
-        let now = self.host.now();
         let mut locked = self.zone.lock();
+        let now = self.host.now();
         let survey = self.zone.survey(app, self.slot, &self.host.liveness(now));
-        let end = |gate: &mut Gate| gate.end_probe(now, outage, found, &survey);
+        let end = |gate: &mut Gate| {
+            let change = gate.end_probe(now, outage, found, &survey);
+            change.iter().for_each(|change| self.host.note(Fact::Settled { app, change, now }));
+            change
+        };
         let change = locked.update(app, end).flatten();
         let name = change.map(|_| locked.name(app).to_vec()).unwrap_or_default();
         drop(locked);

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::host::Host;
 use super::list::Link;
-use crate::gate::lane::{Count, Ticket};
+use crate::gate::lane::{Count, NO_TICKET, Ticket};
 use crate::gate::time::Moment;
 use crate::shm::Entry;
 
@@ -115,7 +115,7 @@ impl<H: Host> Passage<H> {
             link: Link::default(),
             stage: Cell::new(Stage::Arriving),
             entry: Cell::new(None),
-            ticket: Cell::new(0),
+            ticket: Cell::new(NO_TICKET),
             since: Cell::new(Moment::NEVER),
             until: Cell::new(Moment::NEVER),
             ending: Cell::new(Ending::None),
@@ -175,6 +175,11 @@ impl<H: Host> Passage<H> {
 
     pub fn ticket(&self) -> Ticket {
         self.ticket.get()
+    }
+
+    /// Since when it has been held, and its ticket, if it was at the gate that it met last.
+    pub fn held_here(&self) -> Option<(Moment, Ticket)> {
+        (self.ticket() != NO_TICKET).then(|| (self.since(), self.ticket()))
     }
 
     pub fn since(&self) -> Moment {

@@ -231,7 +231,9 @@ impl<H: Host> Worker<H> {
             queue.let_first_go();
             count += 1;
         }
-        self.waits_for_connections.set(count == limit && limit < wanted);
+        if count == limit && limit < wanted {
+            self.waits_for_connections.set(true);
+        }
         self.spend(count);
         locked.update(queue.app, |gate| {
             let canary = if !refused && gate.take(now, count) { gate.trials } else { 0 };

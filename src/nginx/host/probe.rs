@@ -57,9 +57,11 @@ impl Probes {
         }
     }
 
-    pub fn know(&self, app: AppId) -> bool {
-        let backends = self.0.borrow();
-        backends.iter().any(|backend| backend.app == app && !backend.servers.is_empty())
+    pub fn know(&self, app: AppId, outage: u64) -> bool {
+        let is_known = |backend: &Backend| {
+            backend.app == app && backend.outage == outage && !backend.servers.is_empty()
+        };
+        self.0.borrow().iter().any(is_known)
     }
 
     pub fn begin(&self, app: AppId, outage: u64) {

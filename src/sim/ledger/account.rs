@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Ledger, Place, Record, WINDOW};
 use crate::gate::lane::Ticket;
+use crate::gate::outage::RESERVED;
 use crate::gate::policy::Policy;
 use crate::gate::time::Moment;
 use crate::gate::totals::Totals;
@@ -28,6 +29,14 @@ pub struct Account {
     pub until: Moment,
     pub trial: Option<Trial>,
     pub trials: u64,
+    /// That is the first of those who were held as the backend was down.
+    pub trial_of_outage: bool,
+    /// How often it was closed, and the first ticket since then that is for those who arrive.
+    pub closings: u64,
+    pub first_ticket: Ticket,
+    /// When the last probe began, and whether it goes on.
+    pub probed: Option<Moment>,
+    pub probes: bool,
     /// Whether the last canary was good, by its number.
     pub verdict: (u64, bool),
     pub totals: Totals,
@@ -71,6 +80,13 @@ impl Account {
     pub fn is_released_at_once(&self) -> bool {
         let at_once = self.policy.rate == 0 && self.policy.concurrency == 0;
         self.state == State::Releasing && at_once && self.trial.is_none()
+    }
+
+    /// Those who went through while it was open have tickets of their own.
+    fn close(&mut self) {
+        self.closings += 1;
+        self.first_ticket = self.last_ticket.map_or(0, |last| last + 1) + RESERVED;
+        self.last_ticket = Some(self.first_ticket - 1);
     }
 
     pub fn mingles(&self, ticket: Ticket) -> bool {
@@ -141,6 +157,9 @@ impl Ledger {
             return;
         }
         account.policy = policy;
+        if account.state == State::Down && trial == 0 {
+            return self.try_first(app, change.to, now);
+        }
         self.begin_release(app, change.to, now, trial);
     }
 
@@ -155,7 +174,10 @@ impl Ledger {
         assert_eq!(account.state, change.from);
         match change.cause {
             Cause::Call | Cause::StateFile => panic!("an app changes without a call"),
-            Cause::Refused | Cause::Probed | Cause::Reached => panic!("no backend is ever down"),
+            Cause::Probed => {
+                assert_eq!(account.state, State::Down);
+                self.try_first(app, change.to, now);
+            }
             Cause::Deadline => {
                 assert_eq!(account.state, State::Paused);
                 assert!(account.deadline <= now, "a pause ends before its deadline");
@@ -177,6 +199,10 @@ impl Ledger {
                     Policy { timeout_ms: account.policy.timeout_ms, ..Policy::at_once() };
             }
             Cause::CanaryPassed | Cause::CanaryFailed => self.judge(app, change, now),
+            Cause::Reached | Cause::Refused => {
+                assert!(account.trial_of_outage, "no request was sent to see");
+                self.judge(app, change, now);
+            }
         }
     }
 
@@ -187,7 +213,9 @@ impl Ledger {
         let account = &mut self.accounts[app];
         let trial = account.trial.take().expect("there is a canary to judge");
         let late = account.until <= now;
-        let good = change.cause == Cause::CanaryPassed;
+        let good = matches!(change.cause, Cause::CanaryPassed | Cause::Reached);
+        let of_outage = account.trial_of_outage;
+        assert_eq!(of_outage, matches!(change.cause, Cause::Reached | Cause::Refused));
         account.verdict = (account.trials, good);
         if good {
             assert_eq!(trial.failed + trial.lost, 0, "a canary passes that failed");
@@ -196,6 +224,9 @@ impl Ledger {
             assert!(late || trial.good >= trial.size, "a canary passes before its end");
             assert!(good > 0 || trial.gone == 0, "a canary passes though nobody came back");
             self.begin_release(app, change.to, now, 0);
+        } else if of_outage {
+            assert_eq!(change.to, State::Down);
+            self.set_state(app, State::Down);
         } else {
             let good = trial.good + answering;
             let unproven = good + trial.void < trial.started || good == 0;
@@ -227,6 +258,14 @@ impl Ledger {
         let canary =
             Trial { size: trial, started: 0, void: 0, gone: 0, good: 0, failed: 0, lost: 0 };
         account.trial = (trial > 0).then_some(canary);
+        account.trial_of_outage = false;
+    }
+
+    /// The first of those who are held goes alone, if there is one.
+    fn try_first(&mut self, app: usize, to: State, now: Moment) {
+        let first = u32::from(to == State::Releasing);
+        self.begin_release(app, to, now, first);
+        self.accounts[app].trial_of_outage = first > 0;
     }
 
     fn open(&mut self, app: usize) {
@@ -243,11 +282,15 @@ impl Ledger {
         }
     }
 
-    fn set_state(&mut self, app: usize, state: State) {
+    pub(super) fn set_state(&mut self, app: usize, state: State) {
         let account = &mut self.accounts[app];
+        if account.state == State::Open && state != State::Open {
+            account.close();
+        }
         if account.state != state {
             account.state = state;
             account.changed_at = self.step;
+            account.probes = false;
             account.mingling = account.mingling.filter(|_| state == State::Open);
             account.surely_closed = account.surely_closed.filter(|_| state != State::Open);
         }
