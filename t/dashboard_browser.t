@@ -16,14 +16,9 @@ use Intermission::Test::Browser;
 my $browser = Intermission::Test::Browser->new;
 my $t = Intermission::Test->new(workers => 2);
 $t->origin('/slow' => { wait => 1 }, '/bad' => { status => 502 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-        location /_intermission { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_80%%;
+    location /_intermission { intermission_control; }
 EOF
 
 $browser->open('http://127.0.0.1:' . $t->port . '/_intermission');

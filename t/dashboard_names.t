@@ -78,7 +78,7 @@ EOF
         'the dialog names it: ' . encode('UTF-8', $shown);
     # By the page itself: this is about names, and a long one may move the button meanwhile.
     $browser->run('document.querySelector("#ask-disable .main").click()');
-    wait_for { $t->status(escaped($name))->{state} eq 'open' } "the right app to be resumed";
+    $t->wait_state('open', escaped($name));
     wait_for { !$browser->run('return document.querySelector("dialog[open]")') } 'the dialog to close';
 }
 is_deeply [ map { $t->status(escaped($_))->{state} } @no_text ], [ ('maintenance') x 2 ],

@@ -54,14 +54,8 @@ binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output fai
 my $browser = Intermission::Test::Browser->new;
 my $t = Intermission::Test->new;
 $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /shop { intermission_app_name shop; proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    location /shop { intermission_app_name shop; proxy_pass http://%%ORIGIN%%; }
 EOF
 $t->enable('shop');
 $browser->open('http://127.0.0.1:' . $t->port . '/intermission/');
@@ -99,7 +93,7 @@ is $browser->run('return document.querySelector("#said").children.length'), 1, '
 $browser->run('document.querySelector("[data-call=disable]").focus()');
 $browser->press('Enter');
 $browser->press('Enter');
-wait_for { $t->status->{state} eq 'open' } 'the app to be resumed';
+$t->wait_state('open');
 wait_for { !$browser->run('return document.querySelector("dialog[open]")') } 'the dialog to close';
 is $browser->run('return document.activeElement.ariaLabel'), 'Resume… default', 'the focus is back';
 is $browser->run('return getComputedStyle(document.activeElement).outlineStyle'), 'solid', 'and seen';
@@ -134,7 +128,7 @@ EOF
 is $small, 0, 'fingers find the buttons';
 
 # Nobody looks, nobody asks.
-sub looks { return scalar(() = $t->server->access_log =~ m{/status\?app=\*}g) }
+sub looks { return scalar $t->server->accessed(qr{/status\?app=\*}) }
 my $looks = looks();
 wait_for { looks() > $looks } 'it to look while it is seen';
 my $window = $browser->tell(GET => 'window');

@@ -18,18 +18,12 @@ use constant { COUNT => 40, SLACK => 5 };
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /shop { intermission_app_name shop; proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_interval 1h;
+    location /shop { intermission_app_name shop; proxy_pass http://%%ORIGIN%%; }
 EOF
 
-sub deadlines { return scalar(() = $t->server->log =~ /by deadline/g) }
+sub deadlines { return scalar $t->server->logged(qr/by deadline/) }
 
 sub pass_time {
     my ($seconds) = @_;
@@ -40,7 +34,7 @@ sub pass_time {
 # Waits for the app to be open; when that was.
 sub opens_after {
     my ($start, $seconds, $what) = @_;
-    wait_for { $t->status->{state} eq 'open' } 'the deadline';
+    $t->wait_state('open');
     my $took = time - $start;
     cmp_ok $took, '>=', $seconds - 0.01, "$what: not before $seconds s";
     cmp_ok $took, '<=', $seconds + SLACK, 'and soon after';
@@ -64,7 +58,7 @@ $t->enable;
 my @clients = map { $t->hold(GET => "/$_") } 1 .. COUNT;
 $start = time;
 $t->must('enable', for => '1s');
-is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'some held: all are answered';
+is answered(@clients), COUNT, 'some held: all are answered';
 cmp_ok time - $start, '>=', 0.99, 'not before the deadline';
 is_deeply [ $origin->uris ], [ map {"/$_"} 1 .. COUNT ], 'in order';
 opens_after($start, 1, 'some held');

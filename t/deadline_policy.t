@@ -20,16 +20,10 @@ my $origin = $t->origin('/slow' => { wait => 1 });
 
 sub configuration {
     my ($of_control) = @_;
-    return <<"EOF";
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
+    return default_server(<<"EOF");
         intermission_interval 1h;
         intermission_max_time 1h;
-        location / {
-            proxy_pass http://%%ORIGIN%%;
-            proxy_set_header X-At \$msec;
-        }
+        proxy_set_header X-At \$msec;
         location /intermission/ { intermission_control; $of_control }
         location /paced/ { intermission_control; intermission_release_rate 25r/s; }
         location /placed/ { intermission_control; intermission_release_concurrency 3; }
@@ -38,7 +32,6 @@ sub configuration {
             intermission_release_rate 1r/s;
             intermission_release_timeout 300ms;
         }
-    }
 EOF
 }
 
@@ -53,10 +46,10 @@ sub release {
     is $t->get($_)->status, 200, $_ for @calls;
     my @clients = map { $t->hold(GET => "/$_") } 1 .. COUNT;
     is $t->get($last)->status, 200, $last;
-    is scalar(grep { $_->response->status == 200 } @clients), COUNT, "$what: all are answered";
+    is answered(@clients), COUNT, "$what: all are answered";
     my @requests = $origin->requests;
     is_deeply [ map { $_->{uri} } @requests ], [ map {"/$_"} 1 .. COUNT ], 'in order';
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open');
     return $requests[-1]{headers}{'x-at'} - $requests[0]{headers}{'x-at'};
 }
 
@@ -97,7 +90,7 @@ $origin->forget;
 is $t->get('/intermission/enable?for=6s')->status, 200, 'a call without a rate';
 $t->reload(configuration('intermission_release_rate 10r/s;'));
 push @clients, map { $t->hold(GET => '/' . (COUNT + $_)) } 1 .. 10;
-is scalar(grep { $_->response->status == 200 } @clients), COUNT + 10, 'all are answered';
+is answered(@clients), COUNT + 10, 'all are answered';
 my @requests = $origin->requests;
 $took = $requests[-1]{headers}{'x-at'} - $requests[0]{headers}{'x-at'};
 cmp_ok $took, '<', (COUNT + 9) / 10 / 2,

@@ -17,16 +17,9 @@ use constant { WORKERS => 3, COUNT => 30, SLACK => 2 };
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-        intermission_max_time 1h;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_interval 1h;
+    intermission_max_time 1h;
 EOF
 
 my ($start, @clients);
@@ -48,11 +41,11 @@ sub pause_at {
     is $call->response->status, 200, 'the same worker is told of a deadline';
 }
 
-sub deadlines { return scalar(() = $t->server->log =~ /by deadline/g) }
+sub deadlines { return scalar $t->server->logged(qr/by deadline/) }
 
 sub comes {
     my ($what, $deadlines) = @_;
-    is scalar(grep { $_->response->status == 200 } @clients), @clients,
+    is answered(@clients), @clients,
         "$what: what is held is answered";
     my $answered = time - $start;
     wait_for { time - $start > $for - 0.1 && $t->status->{state} eq 'open' } "$what: the deadline";

@@ -14,16 +14,10 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_privileged_user_agent tester;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /shop { intermission_app_name shop; proxy_pass http://%%ORIGIN%%/slow; }
-        location /ungated { intermission off; proxy_pass http://%%ORIGIN%%/slow; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_privileged_user_agent tester;
+    location /shop { intermission_app_name shop; proxy_pass http://%%ORIGIN%%/slow; }
+    location /ungated { intermission off; proxy_pass http://%%ORIGIN%%/slow; }
 EOF
 
 # The caller is there, and gets no answer although other calls go on.
@@ -51,7 +45,7 @@ my @slow = map { $t->client->get('/slow') } 1 .. 20;
 $origin->wait_requests(21);
 
 my $caller = $t->call('enable', drain => '20s');
-wait_for { $t->status->{state} eq 'paused' } 'the pause';
+$t->wait_state('paused');
 my $held = $t->hold(GET => '/held');
 still_waits($caller, 'the caller waits while requests are in flight');
 is in_flight(), 20, 'it is not in flight itself';
@@ -101,7 +95,7 @@ $origin->forget;
 my $last = $t->client->get('/slow');
 $origin->wait_requests(1);
 $caller = $t->call('enable', drain => '20s');
-wait_for { $t->status->{state} eq 'paused' } 'the pause';
+$t->wait_state('paused');
 $last->close;
 is $caller->response->status, 200, 'a client that leaves ends the drain';
 

@@ -16,14 +16,8 @@ use constant CALLERS => 12;
 
 my $t = Intermission::Test->new(workers => 3);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_max_time 1h;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_max_time 1h;
 EOF
 
 my ($slow, $held, @callers);
@@ -34,7 +28,7 @@ sub begin {
     $slow = $t->client->get('/slow');
     $origin->wait_requests(1);
     @callers = map { $t->call('enable', drain => '20s', @_) } 1 .. CALLERS;
-    wait_for { $t->status->{state} eq 'paused' } 'the pause';
+    $t->wait_state('paused');
     $held = $t->hold(GET => '/held');
     $t->status for 1 .. 10;
     is scalar(grep { $_->silent } @callers), CALLERS, 'all callers wait';
@@ -54,7 +48,7 @@ sub end { $t->disable; is $held->response->status, 200, 'and what was held' }
 begin();
 end_slow();
 is_deeply statuses(), { 200 => CALLERS }, 'all callers are answered';
-my $changes = () = $t->server->log =~ m{from open to paused}g;
+my $changes = $t->server->logged(qr/from open to paused/);
 is $changes, 1, 'one change of state';
 end();
 
@@ -73,7 +67,7 @@ end();
 begin();
 $_->close for splice @callers;
 end_slow();
-wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
+$t->wait_in_flight(0);
 is $t->status->{state}, 'paused', 'all hang up: the pause stays';
 ok $held->silent, 'and what is held';
 end();
@@ -96,7 +90,7 @@ for my $end (sort keys %ends) {
     is $held->response->status, $end eq 'maintenance' ? 503 : 200, 'what was held';
     end_slow();
     $t->disable;
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open');
 }
 
 # Ended, and begun anew by somebody else at once: the callers' own pause has ended.

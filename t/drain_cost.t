@@ -17,14 +17,7 @@ use constant { WORKERS => 2, CALLERS => 50, SECONDS => 2, INTERVAL => 0.25 };
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-EOF
+$t->start;
 
 my @slow = map { $t->client->get('/slow') } 1 .. 20;
 $origin->wait_requests(20);
@@ -44,8 +37,8 @@ my $looks = WORKERS * $seconds / INTERVAL;
 cmp_ok $wakes, '<=', 1.5 * $looks + 4, "few wakes beyond a look at the shared state at each interval";
 
 $origin->answer;
-is scalar(grep { $_->response->status == 200 } @slow), 20, 'what was in flight is answered';
-is scalar(grep { $_->response->status == 200 } @callers), CALLERS, 'and so are they';
+is answered(@slow), 20, 'what was in flight is answered';
+is answered(@callers), CALLERS, 'and so are they';
 $t->disable;
 $_->close for @slow, @callers;
 

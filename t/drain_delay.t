@@ -19,18 +19,11 @@ use constant { WORKERS => 4, ROUNDS => 16, LIMIT => 10 };
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    log_format timed '$msec $pid $request_uri';
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-        access_log %%FOLDER%%/timed.log timed;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /pid { intermission off; access_log off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
+my $format = q(log_format timed '$msec $pid $request_uri';);
+$t->start($format . default_server(<<'EOF'));
+    intermission_interval 1h;
+    access_log %%FOLDER%%/timed.log timed;
+    location /pid { intermission off; access_log off; return 200 $pid; }
 EOF
 
 my @workers = $t->server->workers;
@@ -43,7 +36,7 @@ sub logged {
     my ($uri, $count) = @_;
     my $log = wait_for {
         my @lines = grep {/ \Q$uri\E$/} split /\n/,
-            Intermission::Test::Server::slurp($t->folder . '/timed.log');
+            slurp($t->folder . '/timed.log');
         @lines == $count && $lines[-1];
     } "$uri in the log";
     my ($seconds, $worker) = split / /, $log;

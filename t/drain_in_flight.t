@@ -22,29 +22,24 @@ my $origin = $t->origin(
     '/socket' => { upgrade => 1 },
     '/slow-socket' => { upgrade => 1, wait => 1 },
 );
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        intermission_interval 1h;
-        proxy_intercept_errors on;
+$t->start(default_server(<<'EOF'));
+    intermission_interval 1h;
+    proxy_intercept_errors on;
 
-        location / {
-            proxy_pass http://%%ORIGIN%%;
-            proxy_http_version 1.1;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection $http_connection;
-        }
-        location /page { ssi on; ssi_types *; proxy_pass http://%%ORIGIN%%; }
-        location /failing { error_page 500 = /slow; proxy_pass http://%%ORIGIN%%; }
-        location /named { error_page 404 = @slow; root %%FOLDER%%; }
-        location /tried { try_files /none @slow; }
-        location @slow { rewrite ^ /slow break; proxy_pass http://%%ORIGIN%%; }
-        location /mirrored { mirror /slow-mirror; proxy_pass http://%%ORIGIN%%/fast; }
-        location = /slow-mirror { internal; proxy_pass http://%%ORIGIN%%/slow; }
-        location /asked { auth_request /slow; proxy_pass http://%%ORIGIN%%/fast; }
-        location /intermission/ { intermission_control; }
+    location / {
+        proxy_pass http://%%ORIGIN%%;
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $http_connection;
     }
+    location /page { ssi on; ssi_types *; proxy_pass http://%%ORIGIN%%; }
+    location /failing { error_page 500 = /slow; proxy_pass http://%%ORIGIN%%; }
+    location /named { error_page 404 = @slow; root %%FOLDER%%; }
+    location /tried { try_files /none @slow; }
+    location @slow { rewrite ^ /slow break; proxy_pass http://%%ORIGIN%%; }
+    location /mirrored { mirror /slow-mirror; proxy_pass http://%%ORIGIN%%/fast; }
+    location = /slow-mirror { internal; proxy_pass http://%%ORIGIN%%/slow; }
+    location /asked { auth_request /slow; proxy_pass http://%%ORIGIN%%/fast; }
 EOF
 
 my @upgrade = (headers => [ 'Upgrade: echo', 'Connection: upgrade' ]);

@@ -13,14 +13,8 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_interval 1h;
 EOF
 
 sub drain { return $t->control('enable', drain => '20s', @_) }
@@ -30,7 +24,7 @@ sub abandon {
     my $client = $t->client->get('/slow');
     $origin->wait_requests(1);
     $client->close;
-    wait_for { !$t->status->{in_flight} } 'the request to end';
+    $t->wait_in_flight(0);
     return;
 }
 

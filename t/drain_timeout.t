@@ -17,13 +17,8 @@ use constant { LIMIT => 0.3, SLACK => 5 };
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; intermission_release_rate 1000r/s; }
-    }
+$t->start(default_server(<<'EOF'));
+    location /intermission/ { intermission_control; intermission_release_rate 1000r/s; }
 EOF
 
 my @slow;
@@ -45,8 +40,8 @@ sub drain_too_long {
 
 sub end_slow {
     $origin->answer;
-    is scalar(grep { $_->response->status == 200 } @slow), 10, 'what was in flight is answered';
-    wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
+    is answered(@slow), 10, 'what was in flight is answered';
+    $t->wait_in_flight(0);
 }
 
 my $response = drain_too_long();
@@ -60,7 +55,7 @@ end_slow();
 $t->enable;
 $t->disable;
 my @early = map { $t->client->get('/slow') } 1 .. 2;
-wait_for { $t->status->{in_flight} == 2 } 'two in flight';
+$t->wait_in_flight(2);
 $origin->forget;
 $t->enable;
 my @held = map { $t->hold(GET => "/$_") } 1 .. 20;
@@ -69,7 +64,7 @@ is $response->status, 504, 'a drain that takes too long while others are held';
 like $response->json->{error}, qr/\b2 in flight\b/, 'as JSON';
 is $_->response->status, 200, 'a held one is answered' for @held;
 is_deeply [ grep { $_ ne '/slow' } $origin->uris ], [ map {"/$_"} 1 .. 20 ], 'all in order';
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 $_->close for @early;
 like $t->server->log, qr/from paused to releasing by [^\n]*, 20 held/, 'the log tells';
 

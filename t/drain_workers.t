@@ -19,15 +19,8 @@ use constant { WORKERS => 4, KILLS => 4, ROUNDS => 40, ARRIVALS => 40, SOON => 5
 
 my $t = Intermission::Test->new(workers => WORKERS, connections => 4096);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_interval 1h;
 EOF
 
 sub in_flight_at {
@@ -47,7 +40,7 @@ for my $round (1 .. KILLS) {
     $t->enable;
     my @held = map { $t->hold(GET => '/held', client => $t->client_at($_)) } @others;
     my $caller = $t->client_at($at)->get('/intermission/enable?drain=20s');
-    wait_for { $t->status->{in_flight} == 5 } 'five in flight, and no more of before';
+    $t->wait_in_flight(5);
     ok $caller->silent, 'a caller waits for them';
 
     my $start = time;
@@ -67,7 +60,7 @@ my ($victim, $other) = $t->server->workers;
 my ($slow) = in_flight_at($other, 1);
 my $caller = $t->client_at($victim)->get('/intermission/enable?drain=20s');
 my $second = $t->client_at($other)->get('/intermission/enable?drain=20s');
-wait_for { $t->status->{state} eq 'paused' } 'the pause';
+$t->wait_state('paused');
 $t->kill_worker($victim);
 ok $caller->closed, "a caller's worker dies";
 is $t->status->{state}, 'paused', 'the app stays paused';

@@ -14,16 +14,9 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /held { intermission_read_body held; proxy_pass http://%%ORIGIN%%; }
-        location /off { intermission_read_body off; proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    location /held { intermission_read_body held; proxy_pass http://%%ORIGIN%%; }
+    location /off { intermission_read_body off; proxy_pass http://%%ORIGIN%%; }
 EOF
 
 my $body = 'x' x 5000;
@@ -60,7 +53,7 @@ is $told->response->status, 200, 'so is the one that was told before';
 
 is $leaving_later->response->status, 100, 'one is told and leaves instead';
 $leaving_later->close;
-wait_for { $t->server->access_log =~ m{/gone-later} } 'its request to end';
+wait_for { scalar $t->server->accessed(qr{/gone-later}) } 'its request to end';
 
 is_deeply [ sort $origin->uris ], [qw(/held /off /release)], 'the origin saw who stayed, once';
 is $_->{length}, length $body, "$_->{uri}: the whole body" for $origin->requests;

@@ -20,14 +20,9 @@ use constant { COUNT => 3000, OTHERS => 100 };
 
 my $t = Intermission::Test->new(connections => 3 * COUNT);
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% backlog=4096;
-        keepalive_requests 100000;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_80%% backlog=4096;
+    keepalive_requests 100000;
 EOF
 
 $t->enable;

@@ -16,15 +16,11 @@ use Intermission::Test;
 use constant { APPS => 300, EACH => 5, OTHERS => 60 };
 
 my $t = Intermission::Test->new(connections => 4 * APPS * EACH);
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% backlog=4096;
-        keepalive_requests 100000;
-        intermission on;
-        intermission_app_name $arg_app;
-        location / { empty_gif; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_80%% backlog=4096;
+    keepalive_requests 100000;
+    intermission_app_name $arg_app;
+    location / { empty_gif; }
 EOF
 
 my $operator = $t->client;
@@ -49,6 +45,6 @@ my $turns = grep { $_->response->json->{held} } @others;
 note "$turns of " . OTHERS . ' had their turn before the last app';
 cmp_ok $turns, '>=', 10, 'others get their turn before the last app has';
 
-is scalar(grep { $_->response->status == 200 } @clients), APPS * EACH, 'all are answered';
+is answered(@clients), APPS * EACH, 'all are answered';
 
 $t->finish;

@@ -66,7 +66,7 @@ for my $uri (qw(/released /held)) {
 }
 wait_for { call('status?format=json')->json->{in_flight} == 0 } 'the end of what was in flight';
 
-my $log = Intermission::Test::Server::slurp($t->folder . '/backend.log');
+my $log = slurp($t->folder . '/backend.log');
 like $log, qr/released/, 'the backend logs what reaches it';
 unlike $log, qr/given-up/, 'what was given up did not reach it';
 

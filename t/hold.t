@@ -15,16 +15,9 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        client_max_body_size 10m;
-        intermission on;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /ungated { intermission off; proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    client_max_body_size 10m;
+    location /ungated { intermission off; proxy_pass http://%%ORIGIN%%; }
 EOF
 
 is $t->get('/open')->body, "/open\n", 'an open app is answered as ever';

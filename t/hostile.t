@@ -46,7 +46,7 @@ EOF
 my ($worker) = $t->server->workers;
 
 sub memory {
-    my ($kib) = Intermission::Test::Server::slurp("/proc/$worker/status") =~ /^VmRSS:\s*(\d+)/m;
+    my ($kib) = slurp("/proc/$worker/status") =~ /^VmRSS:\s*(\d+)/m;
     return $kib;
 }
 

@@ -14,14 +14,7 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-EOF
+$t->start;
 
 my $held = 0;
 
@@ -60,6 +53,6 @@ hold($kept, "GET /again HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
 $t->disable;
 is $kept->response->body, "/again\n", 'once more over the same connection';
 ok $kept->silent, 'which stays open';
-wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
+$t->wait_in_flight(0);
 
 $t->finish;

@@ -16,24 +16,15 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin('/large-answer' => { body => 'y' x 1_000_000 });
-$t->start(<<'EOF');
-    intermission on;
+$t->start(default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_82%% http2;
     client_max_body_size 10m;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-    server {
-        listen 127.0.0.1:%%PORT_82%% http2;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /held { intermission_read_body held; proxy_pass http://%%ORIGIN%%; }
-        location /open { intermission off; proxy_pass http://%%ORIGIN%%; }
-        location /streaming {
-            proxy_http_version 1.1;
-            proxy_request_buffering off;
-            proxy_pass http://%%ORIGIN%%;
-        }
+    location /held { intermission_read_body held; proxy_pass http://%%ORIGIN%%; }
+    location /open { intermission off; proxy_pass http://%%ORIGIN%%; }
+    location /streaming {
+        proxy_http_version 1.1;
+        proxy_request_buffering off;
+        proxy_pass http://%%ORIGIN%%;
     }
 EOF
 
@@ -65,7 +56,7 @@ my @torn = map { $_->{uri} } grep { $_->{sha} ne sha256_hex($body) } @requests;
 is_deeply \@torn, [], 'with its whole body';
 
 # An answer that the client does not take.
-wait_for { $t->status->{state} eq 'open' } 'the app to be open';
+$t->wait_state('open');
 $t->enable;
 my $stuck = $t->http2(port => $t->port(82));
 my $stream = $stuck->get('/large-answer');
@@ -76,6 +67,6 @@ is $next->response->status, 200, 'the next one is answered';
 my $late = $stuck->response($stream);
 is $late->status, 200, 'and so is the one that reads late';
 is length $late->body, 1_000_000, 'with all of the answer';
-wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
+$t->wait_in_flight(0);
 
 $t->finish;

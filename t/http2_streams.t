@@ -17,18 +17,9 @@ use constant LIMIT => 100;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    intermission on;
+$t->start(default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_82%% http2;
     http2_max_concurrent_streams 100;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-    server {
-        listen 127.0.0.1:%%PORT_82%% http2;
-        location / { proxy_pass http://%%ORIGIN%%; }
-    }
 EOF
 
 sub connection { return $t->http2(port => $t->port(82)) }
@@ -55,7 +46,7 @@ $t->disable;
 is scalar(grep { $full->response($_)->status == 200 } @streams), LIMIT, 'all are answered';
 my @stayed = grep { $_ != LIMIT / 2 + 1 } 1 .. LIMIT;
 is_deeply [ $origin->uris ], [ (map {"/$_"} @stayed), '/last' ], 'in order';
-wait_for { $t->status->{state} eq 'open' } 'the app to be open';
+$t->wait_state('open');
 
 # The client says that it is going to leave.
 $origin->forget;
@@ -69,7 +60,7 @@ $t->disable;
 is $leaving->response($before)->status, 200, 'what it asked for before is answered';
 is $after->response->status, 200, 'and so is the next one';
 is_deeply [ $origin->uris ], [qw(/before /after)], 'each reached the origin once, in order';
-wait_for { $t->status->{state} eq 'open' } 'the app to be open';
+$t->wait_state('open');
 
 # nginx says so, in a reload.
 $origin->forget;

@@ -22,38 +22,21 @@ plan skip_all => $missing if $missing;
 my $t = Intermission::Test->new;
 my $origin = $t->origin;
 Intermission::Test::TLS->certificate($t->folder);
-$t->start(<<'EOF');
-    intermission on;
+$t->start(default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_443%% quic reuseport;
+    ssl_certificate %%FOLDER%%/cert.pem;
+    ssl_certificate_key %%FOLDER%%/key.pem;
+    ssl_protocols TLSv1.3;
     client_max_body_size 10m;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-    server {
-        listen 127.0.0.1:%%PORT_443%% quic reuseport;
-        ssl_certificate %%FOLDER%%/cert.pem;
-        ssl_certificate_key %%FOLDER%%/key.pem;
-        ssl_protocols TLSv1.3;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /held { intermission_read_body held; proxy_pass http://%%ORIGIN%%; }
-    }
+    location /held { intermission_read_body held; proxy_pass http://%%ORIGIN%%; }
 EOF
 
 sub connection { return Intermission::Test::HTTP3->new(port => $t->port(443), @_) }
 
-my $held = 0;
-
-sub hold {
-    my ($connection, @request) = @_;
-    my $stream = $connection->request(@request);
-    $t->wait_held(++$held);
-    return $stream;
-}
-
+# Of two or more, one stays.
 sub leaves {
-    my ($count, $what) = @_;
-    $t->wait_held($held -= $count);
+    my ($what) = @_;
+    $t->wait_held(1);
     return pass "$what: out of the queue";
 }
 
@@ -65,57 +48,54 @@ for my $number (1 .. 12) {
     my @request = $number % 4 ? (GET => "/$number") : (POST => "/$number", body => 'x' x 3000);
     if ($number % 3) {
         my $connection = $number % 2 ? $one : $two;
-        push @streams, [ $connection, hold($connection, @request) ];
+        push @streams, [ $connection, $t->hold(@request, client => $connection) ];
     } else {
         push @clients, $t->hold(@request);
-        $held++;
     }
 }
 ok $one->silent($streams[0][1]), 'nothing comes back while paused';
 $t->disable;
 is scalar(grep { $_->[0]->response($_->[1])->status == 200 } @streams), 8, 'streams are answered';
-is scalar(grep { $_->response->status == 200 } @clients), 4, 'and so are the others';
+is answered(@clients), 4, 'and so are the others';
 is_deeply [ $origin->uris ], [ map {"/$_"} 1 .. 12 ], 'in one order';
 
 # Large bodies.
 $origin->forget;
-wait_for { $t->status->{state} eq 'open' } 'the app to be open';
+$t->wait_state('open');
 $t->enable;
-$held = 0;
 my $body = join ',', 1 .. 50_000;
-my @large = map { hold($one, POST => $_, body => $body) } qw(/large /held);
+my @large = map { $t->hold(POST => $_, body => $body, client => $one) } qw(/large /held);
 $t->disable;
 is $one->response($_)->status, 200, 'a large body' for @large;
 is_deeply [ map { $_->{sha} } $origin->requests ], [ (sha256_hex($body)) x 2 ], 'arrives whole';
 
 # What is cancelled.
 $origin->forget;
-wait_for { $t->status->{state} eq 'open' } 'the app to be open';
+$t->wait_state('open');
 $t->enable;
-$held = 0;
-my $stays = hold($one, GET => '/stays');
-$one->cancel(hold($one, GET => '/gone'));
-leaves(1, 'a GET that is cancelled');
-$one->cancel(hold($one, POST => '/gone', body => 'x' x 1000));
-leaves(1, 'a POST that is cancelled');
-$one->cancel(hold($one, POST => '/gone', body => 'x' x 1000, more => 1));
-leaves(1, 'half of a POST that is cancelled');
-$one->cancel(hold($one, POST => '/held', body => 'x' x 1000, more => 1));
-leaves(1, 'half of a POST, read while held');
+my $stays = $t->hold(GET => '/stays', client => $one);
+$one->cancel($t->hold(GET => '/gone', client => $one));
+leaves('a GET that is cancelled');
+$one->cancel($t->hold(POST => '/gone', body => 'x' x 1000, client => $one));
+leaves('a POST that is cancelled');
+$one->cancel($t->hold(POST => '/gone', body => 'x' x 1000, more => 1, client => $one));
+leaves('half of a POST that is cancelled');
+$one->cancel($t->hold(POST => '/held', body => 'x' x 1000, more => 1, client => $one));
+leaves('half of a POST, read while held');
 
 # Connections that end, and one that vanishes.
-hold($two, GET => '/gone') for 1 .. 3;
-hold($two, POST => '/gone', body => 'x' x 1000);
+$t->hold(GET => '/gone', client => $two) for 1 .. 3;
+$t->hold(POST => '/gone', body => 'x' x 1000, client => $two);
 $two->close;
-leaves(4, 'a connection that is closed');
+leaves('a connection that is closed');
 my $brief = connection(idle => 2);
-hold($brief, GET => '/gone');
+$t->hold(GET => '/gone', client => $brief);
 $brief->vanish;
-leaves(1, 'a connection that vanishes, when its idle timeout has passed');
+leaves('a connection that vanishes, when its idle timeout has passed');
 
 $t->disable;
 is $one->response($stays)->status, 200, 'who stayed is answered';
 is_deeply [ $origin->uris ], ['/stays'], 'and alone reached the origin';
-wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
+$t->wait_in_flight(0);
 
 $t->finish;

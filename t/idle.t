@@ -18,14 +18,8 @@ use constant { WORKERS => 2, COUNT => 600, SECONDS => 1.5, INTERVAL => 0.25 };
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_max_time 1h;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_max_time 1h;
 EOF
 
 # The CPU time (in clock ticks) and the wakes of all workers while the time passes, and how long that
@@ -49,9 +43,9 @@ my $looks = WORKERS * $seconds / INTERVAL;
 cmp_ok $wakes, '<=', 1.5 * $looks + 4, "few wakes beyond a look at the shared state at each interval";
 
 $t->disable;
-is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'all are answered';
+is answered(@clients), COUNT, 'all are answered';
 $_->close for @clients;
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 # That clients have gone may take workers a moment.
 $t->server->wait_asleep;
 

@@ -22,7 +22,7 @@ plan skip_all => 'the image has the nginx of a package' if $nginx =~ m{/} && $ng
 
 my $root = abs_path("$Bin/..");
 my ($dockerfile, $official)
-    = map { Intermission::Test::Server::slurp("$root/$_") } qw(Dockerfile packaging/Dockerfile.official);
+    = map { slurp("$root/$_") } qw(Dockerfile packaging/Dockerfile.official);
 my ($command) = $dockerfile =~ /^CMD \[(.*)\]$/m;
 like $official, qr/^CMD \[\Q$command\E\]$/m, 'both images run the same';
 like $_, qr/^USER (?:www-data|nginx)\n.*^STOPSIGNAL SIGQUIT$/ms, 'not as root, and are stopped by SIGQUIT'

@@ -18,16 +18,9 @@ use constant { FEW => 1, MANY => 20, MADE_UP => 100, ROUNDS => 3 };
 
 my $t = Intermission::Test->new(workers => FEW);
 my $origin = $t->origin('/slow' => { wait => 1 });
-my $server = <<'EOF';
-    intermission_zone 64k;
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_app_name $http_app;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
+my $server = 'intermission_zone 64k;' . default_server(<<'EOF');
+    listen 127.0.0.1:%%PORT_80%% reuseport;
+    intermission_app_name $http_app;
 EOF
 $t->start($server);
 
@@ -58,13 +51,13 @@ for my $round (1 .. ROUNDS) {
     is $t->status('shop')->{held}, 1 + MANY, 'each worker holds a request';
     is scalar(grep { $t->get('/up', @shop)->status == 200 } @new), MANY, 'health checks go through';
     # Another worker than the one that answered may be asked before that has counted the end.
-    wait_for { $t->status('shop')->{in_flight} == 0 } 'their end';
+    $t->wait_in_flight(0, 'shop');
 
     $origin->forget;
     $t->disable('shop');
-    is scalar(grep { $_->response->status == 200 } @held), 1 + MANY, 'all are released';
+    is answered(@held), 1 + MANY, 'all are released';
     is_deeply [ $origin->uris ], [ map {"/held-$_"} 0 .. MANY ], 'in order';
-    wait_for { $t->status('shop')->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open', 'shop');
 
     for my $worker (@new) {
         $at{$worker}->get('/', headers => ["App: of-$worker-$_"])->response for 1 .. 3;

@@ -16,15 +16,7 @@ use constant { WORKERS => 4, CLIENTS => 40, ROUNDS => 15 };
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin('/before' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /pid { return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
-EOF
+$t->start;
 
 my @workers = $t->server->workers;
 my @clients = map { $t->client_at($workers[ $_ % WORKERS ]) } 1 .. CLIENTS;
@@ -62,12 +54,12 @@ for my $round (1 .. ROUNDS) {
     $origin->answer;
     $t->disable;
     push @odd, "round $round: not answered" if grep { $_->response->status != 200 } @clients;
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open');
     $origin->set('/before' => { wait => 1 });
 }
 
 note "went through before the pause: @through";
 is_deeply \@odd, [], 'nothing leaks, and everything is accounted for';
-wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
+$t->wait_in_flight(0);
 
 $t->finish;

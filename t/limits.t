@@ -57,7 +57,7 @@ $t->enable;
 my $held = $t->status->{totals}{held};
 my @leaving = map { $t->client->get("/steady-$_") } 1 .. 5;
 $_->close for @leaving;
-wait_for { 5 == grep {m{499 GET /steady}} split /\n/, $t->server->access_log } 'them to end';
+wait_for { $t->server->accessed(qr{499 GET /steady}) == 5 } 'them to end';
 $t->disable;
 is_deeply [ $origin->uris ], [], 'nothing of clients that leave reaches the origin';
 

@@ -14,14 +14,7 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new;
 $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-EOF
+$t->start;
 
 my $seen = 0;
 
@@ -51,7 +44,7 @@ is_deeply [ new_lines() ], [], 'enable, repeated: nothing';
 my @held = map { $t->hold(GET => "/$_") } 1 .. 3;
 $t->disable;
 $_->response for @held;
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 @lines = new_lines();
 is scalar @lines, 2, 'disable with a queue: two lines';
 like $lines[0], qr/\bpaused\b.*\breleasing\b/, 'the release begins';

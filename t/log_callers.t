@@ -13,23 +13,18 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    log_format gate '$uri $intermission_status $intermission_wait_time';
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ {
-            intermission_control;
-            access_log %%FOLDER%%/gate.log gate;
-        }
+my $format = q(log_format gate '$uri $intermission_status $intermission_wait_time';);
+$t->start($format . default_server(<<'EOF'));
+    location /intermission/ {
+        intermission_control;
+        access_log %%FOLDER%%/gate.log gate;
     }
 EOF
 
 my $slow = $t->client->get('/slow');
 $origin->wait_requests(1);
 my $drained = $t->call('enable', drain => '20s');
-wait_for { $t->status->{state} eq 'paused' } 'the pause';
+$t->wait_state('paused');
 $origin->answer;
 is $slow->response->status, 200, 'the request in flight is answered';
 is $drained->response->status, 200, 'the drain is answered';

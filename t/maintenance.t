@@ -17,22 +17,14 @@ use constant { WORKERS => 3, COUNT => 300 };
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    log_format ending '$intermission_status $uri';
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-        intermission_privileged_user_agent tester;
-        intermission_bypass $http_x_bypass;
-        access_log %%FOLDER%%/ending.log ending;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /shop { intermission_app_name shop; proxy_pass http://%%ORIGIN%%; }
-        location /static { intermission off; proxy_pass http://%%ORIGIN%%; }
-        location /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
+my $format = q(log_format ending '$intermission_status $uri';);
+$t->start($format . default_server(<<'EOF'));
+    intermission_interval 1h;
+    intermission_privileged_user_agent tester;
+    intermission_bypass $http_x_bypass;
+    access_log %%FOLDER%%/ending.log ending;
+    location /shop { intermission_app_name shop; proxy_pass http://%%ORIGIN%%; }
+    location /static { intermission off; proxy_pass http://%%ORIGIN%%; }
 EOF
 
 # All workers refuse, and let through what goes by the gate.
@@ -83,7 +75,7 @@ is_deeply [ $origin->uris ], [], 'nothing of it has leaked';
 is $t->status->{totals}{rejected}, WORKERS + COUNT + WORKERS + 2, 'they count as rejected';
 refuses('from paused');
 like $t->server->log, qr/from paused to maintenance by 127\.0\.0\.1, 303 held/, 'a line in the log';
-my $endings = () = Intermission::Test::Server::slurp($t->folder . '/ending.log')
+my $endings = () = slurp($t->folder . '/ending.log')
     =~ /^MAINTENANCE /mg;
 is $endings, COUNT + WORKERS + WORKERS + 2 + WORKERS, '$intermission_status says so';
 
@@ -92,7 +84,7 @@ $t->enable;
 my $one = $t->hold(GET => '/one');
 $t->disable;
 is $one->response->status, 200, 'enable: requests are held again';
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 
 # From releasing: what was let go is answered, the rest refused.
 $origin->forget;
@@ -104,7 +96,7 @@ $t->must('maintenance');
 is scalar(grep { $_->response->status == 503 } @held[ 4 .. 19 ]), 16, 'from releasing: the rest';
 is scalar(grep { $_->silent } @held[ 0 .. 3 ]), 4, 'not what was let go';
 $origin->answer;
-is scalar(grep { $_->response->status == 200 } @held[ 0 .. 3 ]), 4, 'which is answered';
+is answered(@held[ 0 .. 3 ]), 4, 'which is answered';
 is scalar(my @uris = $origin->uris), 4, 'nothing has leaked';
 refuses('from releasing');
 $t->disable;

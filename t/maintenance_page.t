@@ -121,6 +121,6 @@ is $client->get('/sorry.html')->response->status, 200, 'on a connection';
 is $client->get('/up')->response->status, 200, 'that stays open';
 $t->disable;
 is $client->get('/page')->response->body, "/page\n", 'until the backend is back';
-wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
+$t->wait_in_flight(0);
 
 $t->finish;

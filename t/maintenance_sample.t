@@ -27,10 +27,10 @@ my @files;
 for my $file (glob "$samples/maintenance/*") {
     my ($name) = $file =~ m{([^/]+)$};
     push @files, "/maintenance/$name";
-    $t->write_file("www/maintenance/$name", Intermission::Test::Server::slurp($file));
+    $t->write_file("www/maintenance/$name", slurp($file));
 }
 
-my $sample = settled($t, Intermission::Test::Server::slurp("$samples/maintenance.conf"));
+my $sample = settled($t, slurp("$samples/maintenance.conf"));
 $sample =~ s{/var/www\b}{%%FOLDER%%/www}g;
 $sample =~ s{server 127\.0\.0\.1:3000;}{server %%ORIGIN%% max_fails=0;};
 $sample =~ s{server 127\.0\.0\.1:3001;}{server %%ORIGIN%% max_fails=0;};

@@ -18,23 +18,15 @@ use constant { WORKERS => 4, MOST => 50 };
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    log_format ending '$intermission_status $uri';
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-        intermission_max_held 50;
-        access_log %%FOLDER%%/ending.log ending;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /brief { intermission_max_time 5s; proxy_pass http://%%ORIGIN%%; }
-        location /more { intermission_max_held 51; proxy_pass http://%%ORIGIN%%; }
-        location /any { intermission_max_held 0; proxy_pass http://%%ORIGIN%%; }
-        location /shop { intermission_app_name shop; proxy_pass http://%%ORIGIN%%; }
-        location /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
+my $format = q(log_format ending '$intermission_status $uri';);
+$t->start($format . default_server(<<'EOF'));
+    intermission_interval 1h;
+    intermission_max_held 50;
+    access_log %%FOLDER%%/ending.log ending;
+    location /brief { intermission_max_time 5s; proxy_pass http://%%ORIGIN%%; }
+    location /more { intermission_max_held 51; proxy_pass http://%%ORIGIN%%; }
+    location /any { intermission_max_held 0; proxy_pass http://%%ORIGIN%%; }
+    location /shop { intermission_app_name shop; proxy_pass http://%%ORIGIN%%; }
 EOF
 
 my @held;
@@ -66,7 +58,7 @@ is $t->get('/up')->status, 200, 'a health check goes through';
 is scalar(grep { $_->silent } @held), MOST, 'who is held stays held';
 my $ending;
 wait_for {
-    ($ending) = Intermission::Test::Server::slurp($t->folder . '/ending.log') =~ /^(\w+) \/over$/m;
+    ($ending) = slurp($t->folder . '/ending.log') =~ /^(\w+) \/over$/m;
 } 'the log';
 is $ending, 'REJECTED', '$intermission_status says so';
 
@@ -116,7 +108,7 @@ push @held, map { $t->client->get('/late') } 1 .. MOST / 2;
 wait_for { $t->status->{totals}{rejected} > $rejected } 'the queue to be full';
 cmp_ok $t->status->{held}, '<=', MOST, 'no more are held than may be';
 $t->must('disable', rate => '1000000r/s');
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 is $t->get('/next')->status, 200, 'when it is over, requests go through';
 
 $t->finish;

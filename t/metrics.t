@@ -13,31 +13,26 @@ use Test::More;
 
 use lib "$Bin/lib";
 use Intermission::Test;
+use Intermission::Test::Files qw(program);
 
 use constant { APPS => 1000, ROUNDS => 20, LIMIT_MS => 50, TICK_MS => 10 };
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 }, '/socket' => { upgrade => 1 });
-$t->start(<<'EOF');
-    intermission_zone 16m;
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        keepalive_requests 100000;
-        intermission on;
-        intermission_app_name $arg_app;
-        intermission_max_held 2;
-        location / {
-            proxy_pass http://%%ORIGIN%%;
-            proxy_http_version 1.1;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection $http_connection;
-        }
-        location /brief {
-            intermission_max_time 50ms;
-            intermission_timeout_action 504;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /intermission/ { intermission_control; }
+$t->start('intermission_zone 16m;' . default_server(<<'EOF'));
+    keepalive_requests 100000;
+    intermission_app_name $arg_app;
+    intermission_max_held 2;
+    location / {
+        proxy_pass http://%%ORIGIN%%;
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $http_connection;
+    }
+    location /brief {
+        intermission_max_time 50ms;
+        intermission_timeout_action 504;
+        proxy_pass http://%%ORIGIN%%;
     }
 EOF
 
@@ -93,7 +88,7 @@ $t->wait_held(1);
 is $t->get('/brief')->status, 504, 'one that waits too long';
 $t->disable;
 is $held[0]->response->status, 200, 'one that is released';
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 is of_default('requests_total', "outcome=\"$_\""), 1, $_ for qw(released aborted timed_out);
 is of_default('wait_seconds_count'), 3, 'each of the three held ones has waited';
 is of_default('wait_seconds_bucket', 'le="+Inf"'), 3, 'in some bucket';
@@ -138,8 +133,7 @@ is scalar(grep {/^intermission_held_requests/} split /\n/, $text), 1 + keys %lab
     'one line for each app';
 
 SKIP: {
-    my $checker = grep { -x "$_/promtool" } split /:/, $ENV{PATH};
-    skip 'promtool (package prometheus) is not installed', 1 if !$checker;
+    skip 'promtool (package prometheus) is not installed', 1 if !program('promtool');
     is said_by_promtool($text), '', 'promtool finds no fault in it';
 }
 

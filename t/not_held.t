@@ -17,27 +17,22 @@ my $origin = $t->origin;
 $t->write_file('files/page.txt', "a page\n");
 $t->write_file('files/index.html', "an index\n");
 chmod 0777, $t->folder . '/files';
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        root %%FOLDER%%/files;
-        client_max_body_size 1k;
+$t->start(default_server(<<'EOF'));
+    root %%FOLDER%%/files;
+    client_max_body_size 1k;
 
-        location = /return { return 200 "at once"; }
-        location = /redirect { return 302 /elsewhere; }
-        location = /rewrite { rewrite ^ /elsewhere permanent; }
-        location = /if { if ($arg_x) { return 204; } proxy_pass http://%%ORIGIN%%; }
-        location = /limited { client_max_body_size 1k; proxy_pass http://%%ORIGIN%%; }
-        location /put/ { dav_methods PUT; alias %%FOLDER%%/files/; }
-        location = /tried { try_files /nothing /page.txt =404; }
-        location = /fallback { try_files /nothing @proxy; }
-        location @proxy { proxy_pass http://%%ORIGIN%%; }
-        location = /missing-with-page { error_page 404 /page.txt; try_files /nothing =404; }
-        location = /state { stub_status; }
-        location / { }
-        location /intermission/ { intermission_control; }
-    }
+    location = /return { return 200 "at once"; }
+    location = /redirect { return 302 /elsewhere; }
+    location = /rewrite { rewrite ^ /elsewhere permanent; }
+    location = /if { if ($arg_x) { return 204; } proxy_pass http://%%ORIGIN%%; }
+    location = /limited { client_max_body_size 1k; proxy_pass http://%%ORIGIN%%; }
+    location /put/ { dav_methods PUT; alias %%FOLDER%%/files/; }
+    location = /tried { try_files /nothing /page.txt =404; }
+    location = /fallback { try_files /nothing @proxy; }
+    location @proxy { proxy_pass http://%%ORIGIN%%; }
+    location = /missing-with-page { error_page 404 /page.txt; try_files /nothing =404; }
+    location = /state { stub_status; }
+    location / { }
 EOF
 
 # Answered without meeting the gate.
@@ -76,7 +71,7 @@ for my $uri (sort keys %held) {
     is $response->body, $body, 'with its content' if defined $body;
 }
 is $put->response->status, 201, 'PUT is held and answered';
-is Intermission::Test::Server::slurp($t->folder . '/files/new.txt'), 'new', 'with its content';
+is slurp($t->folder . '/files/new.txt'), 'new', 'with its content';
 is $t->status->{totals}{held}, 9, 'each was held once';
 
 $t->finish;

@@ -16,15 +16,7 @@ use constant COUNT => 400;
 
 my $t = Intermission::Test->new(connections => 4096);
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-EOF
+$t->start;
 
 $t->enable;
 my %client_of = map {

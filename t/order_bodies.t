@@ -14,20 +14,10 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    intermission on;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /held/ { intermission_read_body held; proxy_pass http://%%ORIGIN%%; }
-        location /off/ { intermission_read_body off; proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-    server {
-        listen 127.0.0.1:%%PORT_82%% http2;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /held/ { intermission_read_body held; proxy_pass http://%%ORIGIN%%; }
-    }
+$t->start(default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_82%% http2;
+    location /held/ { intermission_read_body held; proxy_pass http://%%ORIGIN%%; }
+    location /off/ { intermission_read_body off; proxy_pass http://%%ORIGIN%%; }
 EOF
 
 my @chunked = (headers => ['Transfer-Encoding: chunked']);
@@ -59,7 +49,7 @@ for my $place (qw(/ /held/ /off/)) {
     $t->disable;
     ref $_ ? $_->response : $streams->response($_) for @clients;
     is_deeply [ $origin->uris ], \@uris, "$place: $held requests, in order";
-    wait_for { $t->status->{state} eq 'open' } 'the app to be open';
+    $t->wait_state('open');
 }
 
 $t->finish;

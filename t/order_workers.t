@@ -18,18 +18,9 @@ use constant COUNT => 400;
 
 my $t = Intermission::Test->new(workers => 4);
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-
-        location / {
-            proxy_pass http://%%ORIGIN%%;
-            proxy_set_header X-Worker $pid;
-        }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_interval 1h;
+    proxy_set_header X-Worker $pid;
 EOF
 
 for my $round (1 .. 3) {

@@ -34,15 +34,9 @@ for my $model (sort keys %models) {
     my $t = Intermission::Test->new(workers => 2, events => $models{$model});
     my $origin = $t->origin('/slow' => { wait => 1 });
     $t->write_file('large', 'x' x 8_000_000);
-    $t->start(<<'EOF');
-        server {
-            listen 127.0.0.1:%%PORT_80%% reuseport sndbuf=64k;
-            intermission on;
-            location / { proxy_pass http://%%ORIGIN%%; }
-            location /large { intermission off; alias %%FOLDER%%/large; }
-            location /pid { intermission off; return 200 $pid; }
-            location /intermission/ { intermission_control; }
-        }
+    $t->start(default_server(<<'EOF'));
+        listen 127.0.0.1:%%PORT_80%% reuseport sndbuf=64k;
+        location /large { intermission off; alias %%FOLDER%%/large; }
 EOF
     my ($worker, $other) = $t->server->workers;
     my $caller = $t->client_at($other);
@@ -79,9 +73,9 @@ EOF
         kill CONT => $worker;
 
         is $verdict->response->status, 200, 'the canary is good' if $verdict;
-        is scalar(grep { $_->response->status == 200 } @clients), COUNT + 1, 'all are answered';
+        is answered(@clients), COUNT + 1, 'all are answered';
         is_deeply [ $origin->uris ], \@uris, "$model, $trigger: in order";
-        wait_for { $t->status->{state} eq 'open' } 'the release to end';
+        $t->wait_state('open');
     }
     $t->stop;
 }

@@ -18,20 +18,13 @@ use constant { WORKERS => 2, COUNT => 120 };
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-        location / {
-            proxy_pass http://%%ORIGIN%%;
-            proxy_set_header X-At $msec;
-        }
-        location /intermission/ {
-            intermission_control;
-            intermission_release_rate 200r/s burst=3;
-            intermission_release_concurrency 5;
-        }
+$t->start(default_server(<<'EOF'));
+    intermission_interval 1h;
+    proxy_set_header X-At $msec;
+    location /intermission/ {
+        intermission_control;
+        intermission_release_rate 200r/s burst=3;
+        intermission_release_concurrency 5;
     }
 EOF
 
@@ -54,9 +47,9 @@ sub release {
         $answered += $count;
         sleep 0.01;    # the backend takes its time
     }
-    is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'all are answered';
+    is answered(@clients), COUNT, 'all are answered';
     is_deeply [ $origin->uris ], [ map {"/slow?$_"} 1 .. COUNT ], 'in order';
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open');
     my %went;
     my @at = map { sprintf '%.0f', 1000 * $_->{headers}{'x-at'} } $origin->requests;
     $went{ $_ - $at[0] }++ for @at;
@@ -103,6 +96,6 @@ cmp_ok $took, '>=', (40 - 11) / 100 * 0.95, 'when it is back, the rate holds';
 $origin->answer;
 $origin->wait_requests(COUNT);
 $origin->answer;
-is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'all are answered';
+is answered(@clients), COUNT, 'all are answered';
 
 $t->finish;

@@ -20,18 +20,10 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new(connections => 4096);
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        intermission_interval 1h;
-        location / {
-            proxy_pass http://%%ORIGIN%%;
-            proxy_set_header X-At $msec;
-        }
-        location /intermission/ { intermission_control; }
-        location /burst/ { intermission_control; intermission_release_rate 100r/s burst=7; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_interval 1h;
+    proxy_set_header X-At $msec;
+    location /burst/ { intermission_control; intermission_release_rate 100r/s burst=7; }
 EOF
 
 use constant ROUNDS => 6;
@@ -47,8 +39,8 @@ sub release {
     $t->wait_held($count);
     is $t->get($call)->status, 200, "release of $count: $call";
     $meanwhile->() if $meanwhile;
-    is scalar(grep { $_->response->status == 200 } @clients), $count, 'all are answered';
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    is answered(@clients), $count, 'all are answered';
+    $t->wait_state('open');
 
     my @at = map { sprintf '%.0f', 1000 * $_->{headers}{'x-at'} } $origin->requests;
     my %went;

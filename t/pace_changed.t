@@ -17,14 +17,9 @@ use constant { WORKERS => 3, COUNT => 300 };
 
 my $t = Intermission::Test->new(workers => WORKERS, connections => 4096);
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; intermission_release_rate 20r/s; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_interval 1h;
+    location /intermission/ { intermission_control; intermission_release_rate 20r/s; }
 EOF
 
 my @clients;
@@ -38,10 +33,10 @@ sub hold_all {
 # All are answered, once each and in order.
 sub ends_well {
     my ($what) = @_;
-    is scalar(grep { $_->response->status == 200 } @clients), COUNT, "$what: all are answered";
+    is answered(@clients), COUNT, "$what: all are answered";
     is_deeply [ $origin->uris ], [ map {"/$_"} 1 .. COUNT ], 'once each, in order';
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
-    wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
+    $t->wait_state('open');
+    $t->wait_in_flight(0);
     is $t->status->{held}, 0, 'nothing is left';
 }
 
@@ -60,7 +55,7 @@ for my $stop (1 .. 3) {
     my $status = $t->status;
     is $status->{state}, 'paused', 'it is paused';
     cmp_ok $status->{held}, '>', 0, 'and some are still held';
-    wait_for { $t->status->{in_flight} == 0 } 'what went to be over';
+    $t->wait_in_flight(0);
     $seen = $origin->uris;
     is $t->status->{held}, COUNT - $seen, 'who is held and who went make up all';
     my $until = time + 0.2;

@@ -20,13 +20,8 @@ use constant { WORKERS => 2, COUNT => 2000, RATE => 1000, ROUNDS => 3, TICKS_PER
 
 my $t = Intermission::Test->new(workers => WORKERS, connections => 8192);
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport backlog=4096;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_80%% reuseport backlog=4096;
 EOF
 
 # What it costs to release that many, and to proxy as many that come at the same rate.
@@ -36,8 +31,8 @@ sub costs {
     $t->wait_held(COUNT);
     my ($start) = $t->server->cost;
     $t->must('disable', rate => RATE . 'r/s');
-    is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'all are answered';
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    is answered(@clients), COUNT, 'all are answered';
+    $t->wait_state('open');
     my ($released) = $t->server->cost;
 
     my $first = time;
@@ -46,7 +41,7 @@ sub costs {
         sleep $early if $early > 0;
         $clients[$number]->get("/$number");
     }
-    is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'and once more, while open';
+    is answered(@clients), COUNT, 'and once more, while open';
     my ($proxied) = $t->server->cost;
     return ($released - $start, $proxied - $released);
 }
@@ -78,6 +73,6 @@ note "at 2r/s for two seconds: $ticks ticks, $wakes wakes";
 cmp_ok $ticks, '<=', 1, 'a slow pace costs no CPU time';
 cmp_ok $wakes, '<=', 40 * $seconds, 'and few wakes';
 $t->must('disable', rate => '1000r/s');
-is scalar(grep { $_->response->status == 200 } @clients), 100, 'all are answered';
+is answered(@clients), 100, 'all are answered';
 
 $t->finish;

@@ -16,18 +16,10 @@ use constant { WORKERS => 3, EARLY => 150, LATE => 30, RATE => 50 };
 
 my $t = Intermission::Test->new(workers => WORKERS, connections => 4096);
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-        location / {
-            proxy_pass http://%%ORIGIN%%;
-            proxy_set_header X-At $msec;
-            proxy_set_header X-Worker $pid;
-        }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_interval 1h;
+    proxy_set_header X-At $msec;
+    proxy_set_header X-Worker $pid;
 EOF
 
 # How many workers let these requests go.
@@ -48,7 +40,7 @@ for my $number (1 .. LATE) {
     wait_for { $t->status->{totals}{held} == $held + 1 } 'the next to be held';
 }
 cmp_ok $t->status->{totals}{released}, '<', EARLY, 'more arrive while the first are let go';
-is scalar(grep { $_->response->status == 200 } @clients), EARLY + LATE, 'all are answered';
+is answered(@clients), EARLY + LATE, 'all are answered';
 
 my @requests = $origin->requests;
 is_deeply [ map { $_->{uri} } @requests ],
@@ -57,7 +49,7 @@ is_deeply [ map { $_->{uri} } @requests ],
 is workers_of(@requests), WORKERS, 'over all workers';
 my $took = $requests[-1]{headers}{'x-at'} - $requests[0]{headers}{'x-at'};
 cmp_ok $took, '>=', (EARLY + LATE - 1) / RATE * 0.95, 'those that came later keep the pace as well';
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 is $t->get('/next')->status, 200, 'then requests go through';
 
 # Two of three clients leave during the release, some of them one after the other.
@@ -93,7 +85,7 @@ my $asked = (@stayed - 1) / RATE;
 my $all = 3 * EARLY / RATE;
 cmp_ok $took, '<', ($asked + $all) / 2, sprintf 'they go in %.2f s instead of %.2f s', $took, $all;
 
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 my $status = $t->status;
 is $status->{held}, 0, 'nobody is held';
 is $status->{totals}{held},

@@ -23,18 +23,10 @@ use constant BURST => RATE / 100;
 for my $workers (1, 2, 4) {
     my $t = Intermission::Test->new(workers => $workers, connections => 4096);
     my $origin = $t->origin;
-    $t->start(<<'EOF');
-        server {
-            listen 127.0.0.1:%%PORT_80%% reuseport;
-            intermission on;
+    $t->start(default_server(<<'EOF'));
             intermission_interval 1h;
-            location / {
-                proxy_pass http://%%ORIGIN%%;
-                proxy_set_header X-At $msec;
-                proxy_set_header X-Worker $pid;
-            }
-            location /intermission/ { intermission_control; }
-        }
+        proxy_set_header X-At $msec;
+        proxy_set_header X-Worker $pid;
 EOF
 
     my ($best, $least);
@@ -43,7 +35,7 @@ EOF
         $t->enable;
         my @clients = map { $t->hold(GET => "/$_") } 1 .. COUNT;
         is $t->control('disable', rate => RATE . 'r/s')->status, 200, 'a release';
-        is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'all are answered';
+        is answered(@clients), COUNT, 'all are answered';
 
         my @requests = $origin->requests;
         is_deeply [ map { $_->{uri} } @requests ], [ map {"/$_"} 1 .. COUNT ], 'in order';
@@ -61,7 +53,7 @@ EOF
         my @halves = map { $at[ $_ + COUNT / 2 ] - $at[$_] } 0 .. COUNT / 2 - 1;
         $best = min((map { abs($_ / 1000 * RATE / (COUNT / 2) - 1) } @halves), $best // ());
         $least = min(max(values %at_once), $least // ());
-        wait_for { $t->status->{state} eq 'open' } 'the release to end';
+        $t->wait_state('open');
         last if $best < ERROR && $least <= BURST;
     }
     cmp_ok $best, '<', ERROR, "$workers workers: the rate that was asked for";

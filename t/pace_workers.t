@@ -17,15 +17,9 @@ use constant { WORKERS => 3, COUNT => 120, RATE => 60, SLOW => 20 };
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin;
-my $configuration = <<'EOF';
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_max_time 1h;
-        location / { proxy_pass http://%%ORIGIN%%; proxy_set_header X-At $msec; }
-        location /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
+my $configuration = default_server(<<'EOF');
+    intermission_max_time 1h;
+    proxy_set_header X-At $msec;
 EOF
 $t->start($configuration);
 
@@ -73,7 +67,7 @@ sub ends_well {
         $most = $within if $within > $most;
     }
     cmp_ok $most, '<=', $rate * 1.15 + 5, "at its pace: $most in a second at most";
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open');
     is $t->status->{held}, 0, 'nobody is held';
 }
 
@@ -88,11 +82,11 @@ kill STOP => $still;
 my $until = time + 0.5;
 wait_for { time >= $until } 'some time to pass';
 kill CONT => $still;
-is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'one stands still: all answered';
+is answered(@clients), COUNT, 'one stands still: all answered';
 my %times;
 $times{$_}++ for $origin->uris;
 is scalar(grep { $_ == 1 } values %times), COUNT, 'once each';
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 
 # A reload, while enough is left for others to arrive meanwhile.
 begin(SLOW);

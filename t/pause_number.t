@@ -16,19 +16,9 @@ use Intermission::Test::Command;
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 });
-my $http = <<'EOC';
-    STATE_FILE
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-EOC
-my $without = $http =~ s/STATE_FILE//r;
-mkdir $t->folder . '/state';
-chmod 0777, $t->folder . '/state';
-my $with = $http =~ s/STATE_FILE/intermission_state_file %%FOLDER%%\/state\/file;/r;
+my $without = default_server('listen 127.0.0.1:%%PORT_80%%;');
+$t->shared_folder('state');
+my $with = "intermission_state_file %%FOLDER%%/state/file;\n$without";
 $t->start($with);
 
 sub enable { return $t->control('enable', format => 'json', @_) }
@@ -65,7 +55,7 @@ is $t->status->{pause}, $pause, 'a restart with a state file as well';
 my $held = $t->hold(GET => '/held');
 is disable(pause => $pause)->status, 200, 'a resume for that pause';
 is $held->response->status, 200, 'lets go what is held';
-wait_for { $t->status->{state} eq 'open' } 'the release';
+$t->wait_state('open');
 is $t->status->{pause}, undef, 'there is none then';
 is enable(for => '1h', pause => $pause)->status, 409, 'a renewal that comes late';
 is disable(pause => $pause)->status, 409, 'or a resume';
@@ -92,7 +82,7 @@ is $caller->response->status, 200, 'a drain for that pause';
 is $slow->response->status, 200, 'waits for what is in flight';
 
 $t->disable;
-wait_for { $t->status->{state} eq 'open' } 'the app to be open';
+$t->wait_state('open');
 
 # Bad numbers.
 for my $bad ('', 0, 'x', '-1', '1e9', '9' x 30) {
@@ -112,27 +102,25 @@ cmp_ok enable()->json->{pause}, '>', $pause, 'its number does not come again';
 
 # The command leaves the pause of somebody else alone, though the app is paused whenever it looks.
 $t->disable;
-my $folder = $t->folder;
 my $command = Intermission::Test::Command->new($t, 'run', '--url' => control_url($t), '--for' => '3s',
-    'sh', '-c' => "echo >$folder/pid; until [ -e $folder/go ]; do sleep 0.02; done");
-wait_for { -s "$folder/pid" } 'the command to run';
+    patient($t));
+wait_begun($t);
 $t->disable;
 $next = enable()->json->{pause};
 $command->wait_said(qr/the pause was ended by another call or its deadline \(the app is paused\)/);
-$t->write_file('go', '');
+go_on($t);
 is $command->status, 0, 'the command ends';
 is $t->status->{pause}, $next, 'the pause of somebody else goes on';
 is $t->status->{resumes_at}, undef, 'as it was';
 $t->disable;
 
 # The same where it ends before it was to be renewed.
-unlink "$folder/$_" for qw(pid go);
 $command = Intermission::Test::Command->new($t, 'run', '--url' => control_url($t),
-    'sh', '-c' => "echo >$folder/pid; until [ -e $folder/go ]; do sleep 0.02; done");
-wait_for { -s "$folder/pid" } 'the command to run';
+    patient($t));
+wait_begun($t);
 $t->disable;
 $next = enable()->json->{pause};
-$t->write_file('go', '');
+go_on($t);
 is $command->status, 0, 'the command ends, before a renewal';
 like $command->said, qr/it was resumed in the meantime/, 'and says that its pause was over';
 is $t->status->{pause}, $next, 'the pause of somebody else goes on';

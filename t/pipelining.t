@@ -16,14 +16,7 @@ use constant { CONNECTIONS => 10, DEPTH => 20 };
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-EOF
+$t->start;
 
 sub all_of {
     my ($number) = @_;
@@ -86,7 +79,7 @@ is_deeply [ $origin->uris ], ['/1-1'], 'the second one is held';
 $clients[0]->close;
 $t->wait_held(0);
 $t->disable;
-wait_for { $t->status->{state} eq 'open' } 'the app to be open';
+$t->wait_state('open');
 is_deeply [ $origin->uris ], ['/1-1'], 'nothing of a client that left reaches the origin';
 
 $t->finish;

@@ -13,21 +13,14 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new;
 $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        intermission_max_time 100ms;
-        intermission_timeout_action 503;
-        intermission_privileged_user_agent Deploy/1.0 "~^probe-[0-9]+$" ~*MONITOR;
-        intermission_privileged_user_agent "two words";
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /nobody/ {
-            intermission_privileged_user_agent none-such;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /intermission/ { intermission_control; }
+$t->start(default_server(<<'EOF'));
+    intermission_max_time 100ms;
+    intermission_timeout_action 503;
+    intermission_privileged_user_agent Deploy/1.0 "~^probe-[0-9]+$" ~*MONITOR;
+    intermission_privileged_user_agent "two words";
+    location /nobody/ {
+        intermission_privileged_user_agent none-such;
+        proxy_pass http://%%ORIGIN%%;
     }
 EOF
 

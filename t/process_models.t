@@ -15,7 +15,7 @@ use Intermission::Test;
 
 use constant { COUNT => 60, LARGE => 100_000 };
 
-my $cores = () = Intermission::Test::Server::slurp('/proc/cpuinfo') =~ /^processor\s*:/mg;
+my $cores = () = slurp('/proc/cpuinfo') =~ /^processor\s*:/mg;
 
 my %models = (
     'worker_processes 1' => {},
@@ -39,16 +39,10 @@ sub http {
     my ($model) = @_;
     my $listen = $model->{listen} // '';
     my $lines = $model->{http} // '';
-    return <<"EOF";
-    client_max_body_size 1m;
-    $lines
-    server {
+    return $lines . default_server(<<"EOF");
+        client_max_body_size 1m;
         listen 127.0.0.1:%%PORT_80%% $listen;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
         location /file { alias %%FOLDER%%/file; }
-        location /intermission/ { intermission_control; }
-    }
 EOF
 }
 
@@ -56,7 +50,7 @@ EOF
 sub rewrite {
     my ($t, $model) = @_;
     my $file = $t->folder . '/nginx.conf';
-    my $text = Intermission::Test::Server::slurp($file);
+    my $text = slurp($file);
     $text =~ s/^worker_processes \K\d+/auto/m if $model->{set};
     $t->write_file('nginx.conf', $text);
     return;
@@ -91,8 +85,8 @@ for my $name (sort keys %models) {
             is length $file->response->body, LARGE, 'a file as well';
             my @uris = grep { $_ ne '/before' } $origin->uris;
             is_deeply \@uris, [ map {"/$_"} 1 .. COUNT ], 'in order';
-            wait_for { $t->status->{state} eq 'open' } 'the release to end';
-            wait_for { $t->status->{in_flight} == 0 } 'the counts to be right';
+            $t->wait_state('open');
+            $t->wait_in_flight(0);
         }
 
         # Who leaves is noticed, and a call that waits is answered.

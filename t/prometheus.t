@@ -14,26 +14,21 @@ use Test::More;
 
 use lib "$Bin/lib";
 use Intermission::Test;
+use Intermission::Test::Files qw(program);
 use Intermission::Test::Server;
 
 for my $program (qw(prometheus promtool)) {
-    next if grep { -x "$_/$program" } split /:/, $ENV{PATH};
+    next if program($program);
     plan skip_all => "$program (package prometheus) is not installed";
 }
 
 my $t = Intermission::Test->new(workers => 2);
 $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_app_name $arg_app;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_app_name $arg_app;
 EOF
 
-sub slurp_document { return Intermission::Test::Server::slurp("$Bin/../docs/$_[0]") }
+sub slurp_document { return slurp("$Bin/../docs/$_[0]") }
 
 # Prometheus, on a port of its own.
 $t->write_file('alerts.yml', slurp_document('alerts.yml'));

@@ -16,16 +16,10 @@ use Intermission::Test;
 
 use constant { EACH => 20, SOON => 5 };
 
-my $http = <<'EOF_HTTP';
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        intermission_interval 1h;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /open/ { intermission off; proxy_pass http://%%ORIGIN%%; }
-        location /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
+my $http = default_server(<<'EOF_HTTP');
+    listen 127.0.0.1:%%PORT_80%%;
+    intermission_interval 1h;
+    location /open/ { intermission off; proxy_pass http://%%ORIGIN%%; }
 EOF_HTTP
 
 my (@clients, @uris);
@@ -43,7 +37,7 @@ sub quits_and_releases {
     my ($t, $what) = @_;
     my $started = time;
     $t->server->signal('QUIT');
-    is scalar(grep { $_->response->status == 200 } @clients), scalar @clients,
+    is answered(@clients), scalar @clients,
         "$what: everybody is let through";
     cmp_ok time - $started, '<', SOON, '... at once, not only when the interval is over';
     my @arrived = grep { !m{^/open/} } $t->origin->uris;

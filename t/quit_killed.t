@@ -14,21 +14,14 @@ use Time::HiRes qw(time);
 
 use lib "$Bin/lib";
 use Intermission::Test;
-use Intermission::Test::Server;
+use Intermission::Test::Server qw(is_running);
 
 use constant { WORKERS => 2, EACH => 20, ABANDONED => 5, SOON => 10 };
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin;
-$t->start(<<'EOF_HTTP');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF_HTTP'));
+    intermission_interval 1h;
 EOF_HTTP
 
 my $master = $t->server->{pid};
@@ -59,17 +52,17 @@ $t->stop_process($master);
 @killed = newest();
 my $started = time;
 kill KILL => @killed;
-wait_for { !grep { Intermission::Test::Server::is_running($_) } @killed } 'the newest workers to die';
+wait_for { !grep { is_running($_) } @killed } 'the newest workers to die';
 $t->server->signal('QUIT');
 $t->server->signal('CONT');
-is scalar(grep { $_->response->status == 200 } @clients), EACH,
+is answered(@clients), EACH,
     'workers that are killed as nginx quits: old ones let go what they hold';
 my $waited = time - $started;
 note sprintf 'after %.2f s', $waited;
 cmp_ok $waited, '>=', ABANDONED - 0.1, 'when nobody came for long enough';
 cmp_ok $waited, '<', SOON, 'and not much later, however seldom they look otherwise';
 is_deeply [ $origin->uris ], \@uris, 'in the order in which they came';
-is scalar(() = $t->server->log =~ /nginx ends, and nobody is left to resume/g), WORKERS,
+is scalar $t->server->logged(qr/nginx ends, and nobody is left to resume/), WORKERS,
     'each of them says why';
 
 $t->finish;

@@ -15,33 +15,26 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        client_max_body_size 20m;
-        client_body_buffer_size 16k;
-        intermission on;
-        proxy_http_version 1.1;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /release/ { intermission_read_body release; proxy_pass http://%%ORIGIN%%; }
-        location /held/ { intermission_read_body held; proxy_pass http://%%ORIGIN%%; }
-        location /off/ { intermission_read_body off; proxy_pass http://%%ORIGIN%%; }
-        location /release-streaming/ {
-            proxy_request_buffering off;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /held-streaming/ {
-            intermission_read_body held;
-            proxy_request_buffering off;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /off-streaming/ {
-            intermission_read_body off;
-            proxy_request_buffering off;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /intermission/ { intermission_control; }
+$t->start(default_server(<<'EOF'));
+    client_max_body_size 20m;
+    client_body_buffer_size 16k;
+    proxy_http_version 1.1;
+    location /release/ { intermission_read_body release; proxy_pass http://%%ORIGIN%%; }
+    location /held/ { intermission_read_body held; proxy_pass http://%%ORIGIN%%; }
+    location /off/ { intermission_read_body off; proxy_pass http://%%ORIGIN%%; }
+    location /release-streaming/ {
+        proxy_request_buffering off;
+        proxy_pass http://%%ORIGIN%%;
+    }
+    location /held-streaming/ {
+        intermission_read_body held;
+        proxy_request_buffering off;
+        proxy_pass http://%%ORIGIN%%;
+    }
+    location /off-streaming/ {
+        intermission_read_body off;
+        proxy_request_buffering off;
+        proxy_pass http://%%ORIGIN%%;
     }
 EOF
 

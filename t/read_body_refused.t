@@ -15,19 +15,12 @@ use Intermission::Test;
 my $t = Intermission::Test->new;
 my $origin = $t->origin;
 $t->write_file('file', 'a page');
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        client_max_body_size 10;
-        intermission on;
-        error_page 413 /sorry;
-        error_page 400 /file;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /held { intermission_read_body held; proxy_pass http://%%ORIGIN%%; }
-        location /file { alias %%FOLDER%%/file; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    client_max_body_size 10;
+    error_page 413 /sorry;
+    error_page 400 /file;
+    location /held { intermission_read_body held; proxy_pass http://%%ORIGIN%%; }
+    location /file { alias %%FOLDER%%/file; }
 EOF
 
 sub begin {
@@ -66,7 +59,7 @@ is_deeply [ $origin->uris ], [], 'without a word to the origin';
 is $t->status->{held}, 0, 'and nothing is held any more';
 
 $t->disable;
-wait_for { $t->status->{in_flight} == 0 } 'the counts to be right';
+$t->wait_in_flight(0);
 is $t->status->{totals}{aborted}, 4, 'each is counted as aborted';
 
 $t->finish;

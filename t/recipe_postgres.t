@@ -24,13 +24,9 @@ plan skip_all => 'PostgreSQL is not installed (package postgresql)'
 plan skip_all => 'psycopg2 is not installed (package python3-psycopg2)' if !$python;
 
 my $t = Intermission::Test->new(workers => 2, connections => 4096);
-$t->start(<<'EOC');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://127.0.0.1:%%PORT_APP%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOC'));
+    listen 127.0.0.1:%%PORT_80%%;
+    location / { proxy_pass http://127.0.0.1:%%PORT_APP%%; }
 EOC
 
 my $primary = Intermission::Test::Postgres->new($t, 'primary')->create;

@@ -21,16 +21,12 @@ plan skip_all => 'there is no python3' if system 'python3 -c "" 2>/dev/null';
 
 my $t = Intermission::Test->new(workers => 2, connections => 4096);
 my ($folder, $port) = ($t->folder, $t->port('APP'));
-$t->start(<<'EOC');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://127.0.0.1:%%PORT_APP%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOC'));
+    listen 127.0.0.1:%%PORT_80%%;
+    location / { proxy_pass http://127.0.0.1:%%PORT_APP%%; }
 EOC
 
-my $recipes = Intermission::Test::Server::slurp("$Bin/../docs/recipes.md");
+my $recipes = slurp("$Bin/../docs/recipes.md");
 my ($command) = $recipes =~ /^    (intermission run .* systemctl restart shop)$/m or die;
 my ($start) = $recipes =~ /^ExecStart=(.*)$/m or die;
 my ($started) = $recipes =~ /^ExecStartPost=(.*)$/m or die;
@@ -76,12 +72,12 @@ my %status = $load->finish;
 my @sent = sort { $a <=> $b } keys %status;
 cmp_ok scalar(@sent), '>', RATE, 'there was load';
 is_deeply [ grep { $status{$_} != 200 } @sent ], [], 'no request failed';
-my @orders = sort { $a <=> $b } split /\n/, Intermission::Test::Server::slurp("$folder/orders");
+my @orders = sort { $a <=> $b } split /\n/, slurp("$folder/orders");
 is_deeply \@orders, \@sent, 'each order is there exactly once';
 
 END {
     my $status = $?;
-    kill 'TERM', Intermission::Test::Server::slurp("$folder/shop.pid") || () if $folder;
+    kill 'TERM', slurp("$folder/shop.pid") || () if $folder;
     $? = $status;
 }
 

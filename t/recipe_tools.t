@@ -15,15 +15,11 @@ use Test::More;
 use lib "$Bin/lib";
 use Intermission::Test;
 use Intermission::Test::Command;
+use Intermission::Test::Files qw(program);
 
 my $t = Intermission::Test->new;
-$t->start(<<'EOC');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { return 200 "page\n"; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOC'));
+    location / { return 200 "page\n"; }
 EOC
 
 my $folder = $t->folder;
@@ -39,8 +35,6 @@ intermission status --url $url | sed -n 's/^state: //p' >>$folder/states
 EOC
 chmod 0755, "$folder/bin/step";
 
-sub has { return scalar grep {-x} map {"$_/$_[0]"} split /:/, $ENV{PATH} }
-
 # Deploys: what it exits with, and the states in its steps.
 sub deploy {
     my ($environment, $command) = @_;
@@ -49,7 +43,7 @@ sub deploy {
     my $run = Intermission::Test::Command->start(
         $t, \%environment, 'sh', '-c' => "cd $folder; $command 2>&1");
     my $status = $run->status;
-    my @states = split /\n/, Intermission::Test::Server::slurp("$folder/states");
+    my @states = split /\n/, slurp("$folder/states");
     return ($status, "@states", $run);
 }
 
@@ -69,7 +63,7 @@ sub deploys {
 }
 
 subtest 'Capistrano' => sub {
-    plan skip_all => 'it is not installed (package capistrano)' if !has('cap');
+    plan skip_all => 'it is not installed (package capistrano)' if !program('cap');
     $t->write_file('Capfile', <<'EOC');
 require "capistrano/setup"
 require "capistrano/framework"
@@ -93,7 +87,7 @@ EOC
 };
 
 subtest 'Ansible' => sub {
-    plan skip_all => 'it is not installed (package ansible-core)' if !has('ansible-playbook');
+    plan skip_all => 'it is not installed (package ansible-core)' if !program('ansible-playbook');
     $t->write_file('inventory', "[shop]\nlocalhost ansible_connection=local\n");
     my $command = "ansible-playbook -i inventory $recipes/ansible.yml"
         . " -e intermission_url=$url -e migrate=step -e restart=step";
@@ -117,7 +111,7 @@ step
 .kamal/hooks/post-deploy
 EOC
     chmod 0755, "$folder/bin/kamal";
-    my ($failed) = Intermission::Test::Server::slurp("$recipes/kamal/post-deploy")
+    my ($failed) = slurp("$recipes/kamal/post-deploy")
         =~ /^#     (kamal deploy \|\| .*)$/m
         or die;
     my $command = "[ ! -e fail ] || exec sh -c '$failed; exit 1'; kamal deploy";

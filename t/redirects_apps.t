@@ -19,36 +19,30 @@ my $origin = $t->origin(
     '/failing' => { status => 500 },
     '/slow' => { wait => 1 },
 );
-$t->start(<<'EOF');
-    log_format came '$request_uri $intermission_status $intermission_wait_time';
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        root %%FOLDER%%;
-        intermission on;
-        intermission_app_name web;
-        proxy_intercept_errors on;
-        access_log %%FOLDER%%/came.log came;
+my $format = q(log_format came '$request_uri $intermission_status $intermission_wait_time';);
+$t->start($format . default_server(<<'EOF'));
+    root %%FOLDER%%;
+    intermission_app_name web;
+    proxy_intercept_errors on;
+    access_log %%FOLDER%%/came.log came;
 
-        location / { try_files $uri /none @app; }
-        location @app { intermission_app_name app; proxy_pass http://%%ORIGIN%%; }
-        location /any { satisfy any; allow all; try_files /none @any; }
-        location @any {
-            satisfy any;
-            allow all;
-            intermission_app_name app;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /variable { set $name app; try_files /none @variable; }
-        location @variable { intermission_app_name $name; proxy_pass http://%%ORIGIN%%; }
-        location /accel { proxy_pass http://%%ORIGIN%%; }
-        location /failing { error_page 500 = @app; proxy_pass http://%%ORIGIN%%; }
-        location /behind { post_action @app; proxy_pass http://%%ORIGIN%%; }
-
-        location /intermission/ { intermission_control; }
+    location / { try_files $uri /none @app; }
+    location @app { intermission_app_name app; proxy_pass http://%%ORIGIN%%; }
+    location /any { satisfy any; allow all; try_files /none @any; }
+    location @any {
+        satisfy any;
+        allow all;
+        intermission_app_name app;
+        proxy_pass http://%%ORIGIN%%;
     }
+    location /variable { set $name app; try_files /none @variable; }
+    location @variable { intermission_app_name $name; proxy_pass http://%%ORIGIN%%; }
+    location /accel { proxy_pass http://%%ORIGIN%%; }
+    location /failing { error_page 500 = @app; proxy_pass http://%%ORIGIN%%; }
+    location /behind { post_action @app; proxy_pass http://%%ORIGIN%%; }
 EOF
 
-sub came { return Intermission::Test::Server::slurp($t->folder . '/came.log') }
+sub came { return slurp($t->folder . '/came.log') }
 
 sub of { my ($app, $what) = @_; return $t->status($app)->{$what} }
 

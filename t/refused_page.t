@@ -14,22 +14,15 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin('/sorry' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        proxy_ignore_client_abort on;
-        error_page 503 504 @sorry;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /brief {
-            intermission_max_time 50ms;
-            intermission_timeout_action 504;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location @sorry { intermission off; rewrite ^ /sorry break; proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
+$t->start(default_server(<<'EOF'));
+    proxy_ignore_client_abort on;
+    error_page 503 504 @sorry;
+    location /brief {
+        intermission_max_time 50ms;
+        intermission_timeout_action 504;
+        proxy_pass http://%%ORIGIN%%;
     }
+    location @sorry { intermission off; rewrite ^ /sorry break; proxy_pass http://%%ORIGIN%%; }
 EOF
 
 sub leaves {

@@ -58,7 +58,7 @@ sub all_good {
         is $good, COUNT, "$app: all are answered";
         is_deeply [ map { $_->{uri} } requests_of($app) ], [ map {"/$app/$_"} 1 .. COUNT ],
             'in order';
-        wait_for { $t->status($app)->{state} eq 'open' } 'the release to end';
+        $t->wait_state('open', $app);
     }
 }
 
@@ -89,9 +89,9 @@ $origin->wait_requests(4 * COUNT + 2);
 $t->must('maintenance', app => 'placed');
 $caller = $t->call('enable', app => 'paced', drain => '20s');
 $t->must('enable', app => 'tried', drain => '20s');
-wait_for { $t->status('paced')->{state} eq 'paused' } 'the pause';
+$t->wait_state('paused', 'paced');
 $busy[0]->close;
-wait_for { $t->status('plain')->{in_flight} == 0 } 'another app to be quiet';
+$t->wait_in_flight(0, 'plain');
 $t->status for 1 .. 5;
 ok $caller->silent, 'a drain waits for its own app';
 $busy[1]->close;

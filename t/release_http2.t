@@ -16,20 +16,11 @@ use constant COUNT => 30;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    intermission on;
-    intermission_interval 1h;
+$t->start(default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_82%% http2;
     http2_max_concurrent_streams 200;
-
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        location / { proxy_pass http://%%ORIGIN%%; proxy_set_header X-At $msec; }
-        location /intermission/ { intermission_control; }
-    }
-    server {
-        listen 127.0.0.1:%%PORT_82%% http2;
-        location / { proxy_pass http://%%ORIGIN%%; proxy_set_header X-At $msec; }
-    }
+    intermission_interval 1h;
+    proxy_set_header X-At $msec;
 EOF
 
 my ($one, $two) = map { $t->http2(port => $t->port(82)) } 1, 2;
@@ -55,17 +46,17 @@ sub all_good {
     my ($what, $path) = @_;
     is scalar(grep { status_of($_) == 200 } @streams), COUNT, "$what: all are answered";
     is_deeply [ $origin->uris ], [ map {"$path$_"} 1 .. COUNT ], 'in order';
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
-    wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
+    $t->wait_state('open');
+    $t->wait_in_flight(0);
 }
 
 # Drain: each stream is waited for.
 my @slow = map { [ $one, $one->get("/slow?$_") ] } 1 .. 3;
 $origin->wait_requests(3);
 my $caller = $t->call('enable', drain => '20s');
-wait_for { $t->status->{in_flight} == 3 } 'three in flight';
+$t->wait_in_flight(3);
 $one->reset($slow[0][1]);
-wait_for { $t->status->{in_flight} == 2 } 'a stream that is reset to be over';
+$t->wait_in_flight(2);
 $t->status for 1 .. 5;
 ok $caller->silent, 'a drain waits for all streams of a connection';
 $origin->answer;
@@ -107,7 +98,7 @@ is $caller->response->status, 200, 'the canary is good';
 $origin->wait_requests(COUNT);
 $origin->answer;
 is scalar(grep { status_of($_) == 200 } @streams[ 1 .. COUNT - 1 ]), COUNT - 1, 'all are answered';
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 
 # Maintenance.
 hold_all('/');
@@ -135,7 +126,7 @@ for my $way ('comes', 'goes') {
     else {
         $slow->close;
     }
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open');
 }
 
 $t->finish;

@@ -50,7 +50,7 @@ for my $workers (1, 2) {
         }
 EOF
     my $released = sub {
-        my $log = Intermission::Test::Server::slurp($t->folder . '/gate.log');
+        my $log = slurp($t->folder . '/gate.log');
         return $log =~ /^(\S+) RELEASED$/mg;
     };
 
@@ -81,7 +81,7 @@ EOF
     my %count = $loop->finish;
     is_deeply [ keys %count ], [200], "$workers workers: all requests are answered";
     cmp_ok sum(values %count), '>=', (ROUNDS + 1) * COUNT, 'many';
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open');
     $t->stop;
 }
 

@@ -17,16 +17,10 @@ use constant { WORKERS => 3, COUNT => 120, TIMEOUT => 2 };
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-        intermission_release_timeout 2s;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-        location /patient/ { intermission_control; intermission_release_timeout 1h; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_interval 1h;
+    intermission_release_timeout 2s;
+    location /patient/ { intermission_control; intermission_release_timeout 1h; }
 EOF
 
 my @clients;
@@ -38,7 +32,7 @@ sub hold_all {
     @clients = map { $t->hold(GET => $_) } @uris;
 }
 
-sub log_lines { return scalar(() = $t->server->log =~ /by release timeout/g) }
+sub log_lines { return scalar $t->server->logged(qr/by release timeout/) }
 
 # When the time was up, if it was.
 sub waits_for_timeout {
@@ -54,11 +48,11 @@ hold_all(@uris);
 my $start = time;
 $t->must('disable', rate => '1r/s');
 my $first = $t->status->{held};
-is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'a slow rate: all are answered';
+is answered(@clients), COUNT, 'a slow rate: all are answered';
 waits_for_timeout($start, 'a slow rate');
 cmp_ok $first, '>=', COUNT - 2, 'the pace held until then';
 is_deeply [ $origin->uris ], \@uris, 'all in order';
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 wait_for { log_lines() } 'the log';
 is log_lines(), 1, 'a line in the log';
 like $t->server->log, qr/\bdefault\b[^\n]*by release timeout, (?:11[0-9]|120) held/,
@@ -72,8 +66,8 @@ is $clients[-1]->response->status, 200, 'a backend that hangs: the last one is a
 waits_for_timeout($start, 'a backend that hangs');
 is $_->response->status, 200, 'all are' for @clients[ 2 .. $#clients - 1 ];
 is_deeply [ $origin->uris ], [ '/slow', '/slow', @uris ], 'all in order';
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
-wait_for { $t->status->{in_flight} == 2 } 'all but the first two to be over';
+$t->wait_state('open');
+$t->wait_in_flight(2);
 ok $_->silent, 'though two are in flight' for @clients[ 0, 1 ];
 $origin->answer;
 is $_->response->status, 200, 'until they are answered' for @clients[ 0, 1 ];
@@ -86,7 +80,7 @@ $t->must('disable', rate => '1r/s');
 my @late = map { $t->hold(GET => "/late-$_") } 1 .. 5;
 is $_->response->status, 200, 'all are answered' for @clients, @late;
 is_deeply [ $origin->uris ], [ @uris[ 0 .. 19 ], map {"/late-$_"} 1 .. 5 ], 'in order';
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 
 # A new pace has its own time; one that is paused has none.
 wait_for { log_lines() == 3 } 'the log';
@@ -106,13 +100,13 @@ is $t->status->{state}, 'paused', 'a pause in between takes the timeout away';
 is log_lines(), $lines, 'no line for those';
 $t->disable;
 is $_->response->status, 200, 'all are answered' for @clients;
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 
 # Released at once: no timeout, no line.
 hold_all(@uris);
 $t->disable;
-is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'a release without a limit';
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+is answered(@clients), COUNT, 'a release without a limit';
+$t->wait_state('open');
 is log_lines(), $lines, 'logs no timeout';
 
 $t->finish;

@@ -16,16 +16,9 @@ use constant EACH => 30;
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin;
-my $configuration = <<'EOF';
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / {
-            proxy_pass http://%%ORIGIN%%;
-            proxy_set_header X-Generation 1;
-        }
-        location /intermission/ { intermission_control; }
-    }
+my $configuration = default_server(<<'EOF');
+    listen 127.0.0.1:%%PORT_80%%;
+    proxy_set_header X-Generation 1;
 EOF
 $t->start($configuration);
 
@@ -70,8 +63,8 @@ is join(' ', sort keys %generations), '1 2 3', 'by the workers that held them';
 
 wait_for { $t->server->workers == 2 } 'the old workers to end';
 pass 'the old workers end when they are done';
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
-wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
+$t->wait_state('open');
+$t->wait_in_flight(0);
 is $t->get('/after')->status, 200, 'the app is open';
 
 # A reload that fails changes nothing.
@@ -80,7 +73,7 @@ my $held = $t->hold(GET => '/held');
 $t->expect_accident(qr/unknown directive "nonsense"/);
 $t->configure("nonsense;\n$configuration");
 $t->server->signal('HUP');
-wait_for { $t->server->log =~ /nonsense/ } 'the reload to fail';
+$t->server->wait_logged(qr/nonsense/);
 is $t->status->{held}, 1, 'a reload that fails leaves the queue';
 $t->disable;
 is $held->response->status, 200, 'as it was';

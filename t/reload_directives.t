@@ -18,16 +18,11 @@ use constant { EACH => 10, PACED => 60, LEASE => 1 };
 
 sub configuration {
     my (%given) = (app => 'shop', max_time => '300s', interval => '250ms', @_);
-    return <<"EOF";
-    server {
+    return default_server(<<"EOF");
         listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
         intermission_app_name $given{app};
         intermission_max_time $given{max_time};
         intermission_interval $given{interval};
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
 EOF
 }
 
@@ -59,11 +54,11 @@ sub reload {
 
 sub all_released {
     my ($what) = @_;
-    is scalar(grep { $_->response->status == 200 } @clients), scalar @clients,
+    is answered(@clients), scalar @clients,
         "$what: everybody is answered";
     is_deeply [ $origin->uris ], \@uris, 'in the order in which they came';
-    wait_for { $t->status('shop')->{state} eq 'open' } 'the release to end';
-    wait_for { $t->status('shop')->{in_flight} == 0 } 'nothing to be in flight';
+    $t->wait_state('open', 'shop');
+    $t->wait_in_flight(0, 'shop');
     wait_for { $t->server->workers == $t->{workers} } 'the old workers to end';
     $origin->forget;
     @clients = @uris = ();
@@ -130,7 +125,7 @@ $t->enable('shop');
 hold_some('storm');
 for (1 .. 6) { $t->server->signal('HUP'); sleep 0.05 }
 hold_some('in-the-storm');
-wait_for { (() = $t->server->log =~ /signal 1 \(SIGHUP\)/g) >= 8 } 'the last reload';
+wait_for { $t->server->logged(qr/signal 1 \(SIGHUP\)/) >= 8 } 'the last reload';
 is $t->status('shop')->{held}, 2 * EACH, 'reloads on top of each other: all are still held';
 $t->disable('shop');
 all_released('reloads on top of each other');

@@ -16,20 +16,15 @@ use constant COUNT => 20;
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_80%%;
 EOF
 
 # A drain that begins before a reload and ends after it.
 my $slow = $t->client->get('/slow');
 $origin->wait_requests(1);
 my $drain = $t->call('enable', drain => '30s');
-wait_for { $t->status->{state} eq 'paused' } 'the pause';
+$t->wait_state('paused');
 $t->reload;
 my $again = $t->call('enable', drain => '30s');
 my @clients = map { $t->hold(GET => "/$_") } 1 .. COUNT;
@@ -50,9 +45,9 @@ ok $canary->silent, 'the verdict of a canary waits for its requests';
 ok !(grep { !$_->silent } @clients[ 3 .. COUNT - 1 ]), 'and so do all others';
 $origin->answer;
 is $canary->response->status, 200, 'it falls after a reload';
-is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'and lets the others go';
+is answered(@clients), COUNT, 'and lets the others go';
 is_deeply [ $origin->uris ], [ map {"/$_"} 1 .. COUNT ], 'in order';
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 
 # All workers at once: nobody is left to remember, but the zone is.
 $t->must('enable', for => '1h');

@@ -35,14 +35,8 @@ sub replace_module {
 
 sub gated {
     my ($zone) = @_;
-    return <<"EOF";
-    intermission_zone $zone;
-    server {
+    return "intermission_zone $zone;" . default_server(<<'EOF');
         listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
 EOF
 }
 
@@ -105,11 +99,11 @@ replace_module();
 $t->reload(gated('512k'));
 hold_some('fourth');
 $t->disable;
-is scalar(grep { $_->response->status == 200 } @clients), 2 * COUNT, 'copies release together';
+is answered(@clients), 2 * COUNT, 'copies release together';
 is_deeply [ $origin->uris ], [ map { my $name = $_; map {"/$name-$_"} 1 .. COUNT } 'third', 'fourth' ],
     'in order';
 @clients = ();
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 
 # With all apps open, the gate can go and come back, with another size as well.
 $t->reload($bare);
@@ -122,9 +116,9 @@ hold_some('fifth');
 still_held('the new zone');
 refused('another size', gated('512k'), qr/cannot change from 1048576 to 524288 bytes/);
 $t->disable;
-is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'all are released';
+is answered(@clients), COUNT, 'all are released';
 @clients = ();
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 
 # Without the module there is nobody to refuse: what is held is let through, as at the end of nginx.
 $t->enable;
@@ -134,7 +128,7 @@ $origin->forget;
     local $ENV{INTERMISSION_MODULE} = '';
     $t->reload($bare);
 }
-is scalar(grep { $_->response->status == 200 } @clients), COUNT,
+is answered(@clients), COUNT,
     'a reload without the module lets go what is held';
 is_deeply [ $origin->uris ], [ map {"/sixth-$_"} 1 .. COUNT ], 'in order';
 

@@ -35,7 +35,7 @@ EOF
 for my $file (glob "$Bin/../nginx-conf/*.conf") {
     my ($name) = $file =~ m{([^/]+)$};
     my $t = Intermission::Test->new;
-    my $text = settled($t, configuration($t, Intermission::Test::Server::slurp($file)));
+    my $text = settled($t, configuration($t, slurp($file)));
     my ($port) = $text =~ /%%PORT_(\d+)%%(?:(?!%%PORT_).)*intermission_control/s
         or die "$name has no control location";
 

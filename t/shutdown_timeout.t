@@ -18,15 +18,11 @@ use constant { EACH => 15, SHUTDOWN => 3 };
 
 my $t = Intermission::Test->new(workers => 2, main => 'worker_shutdown_timeout 3s;');
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    log_format status '$intermission_status $request_uri';
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        access_log %%FOLDER%%/status.log status;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission off; intermission_control; access_log off; }
-    }
+my $format = q(log_format status '$intermission_status $request_uri';);
+$t->start($format . default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_80%%;
+    access_log %%FOLDER%%/status.log status;
+    location /intermission/ { intermission off; intermission_control; access_log off; }
 EOF
 
 $t->enable;
@@ -50,9 +46,9 @@ is $status->{state}, 'paused', 'the app is paused as before';
 wait_for { $t->server->workers == 2 } 'the old workers to end';
 
 $t->disable;
-is scalar(grep { $_->response->status == 200 } @new), EACH, 'all others are released';
+is answered(@new), EACH, 'all others are released';
 is_deeply [ $origin->uris ], [ map {"/new-$_"} 1 .. EACH ], 'in order, and nothing else';
-my $log = Intermission::Test::Server::slurp($t->folder . '/status.log');
+my $log = slurp($t->folder . '/status.log');
 is scalar(() = $log =~ m{^ABORTED /old-}mg), EACH, 'the log says so';
 
 # A release that is quicker is not disturbed, also at the end of nginx.
@@ -60,6 +56,6 @@ $t->enable;
 my @clients = map { $t->hold(GET => "/last-$_") } 1 .. EACH;
 $t->reload;
 $t->server->signal('QUIT');
-is scalar(grep { $_->response->status == 200 } @clients), EACH, 'a quit lets go what it can';
+is answered(@clients), EACH, 'a quit lets go what it can';
 
 $t->finish;

@@ -72,13 +72,13 @@ for my $way (ways()) {
     is_deeply \@wrong, [], "$way: ${\ scalar @all} refusals, and nothing else";
     is $t->status('other')->{state}, 'paused', 'nobody made a call';
     $t->disable;
-    wait_for { $t->status->{state} eq 'open' } 'the app to be open';
+    $t->wait_state('open');
 }
 
 my $report = $origin->report;
 is_deeply [ grep { $_ ne '/first' } map { $_->{uri} } @{ $report->{requests} } ], [],
     'nothing reached the origin';
 is_deeply $report->{wrong}, [], 'nor any byte that does not belong there';
-wait_for { $t->status->{in_flight} == 0 } 'all to be over';
+$t->wait_in_flight(0);
 
 $t->finish;

@@ -102,7 +102,7 @@ for my $way (ways()) {
     }
     is_deeply \@wrong, [], "$way: ${\ scalar @all} refusals, and nothing else";
     $t->disable;
-    wait_for { $t->status->{state} eq 'open' } 'the app to be open';
+    $t->wait_state('open');
 }
 
 my $report = $origin->report;
@@ -117,6 +117,6 @@ for my $request (@{ $report->{requests} }) {
     push @foreign, "$uri '$body'";
 }
 is_deeply \@foreign, [], 'with its own body or none';
-wait_for { $t->status->{in_flight} == 0 } 'all to be over';
+$t->wait_in_flight(0);
 
 $t->finish;

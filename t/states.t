@@ -16,22 +16,14 @@ use Intermission::Test::Server;
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_app_name $arg_app;
-        intermission_max_held 4;
-        intermission_bypass $arg_bypass;
-        intermission_release_concurrency 1;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /brief { intermission_max_time 50ms; proxy_pass http://%%ORIGIN%%/; }
-        location /up { return 200 up; }
-        location /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-        location /hurried/ { intermission_control; intermission_release_timeout 50ms; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_app_name $arg_app;
+    intermission_max_held 4;
+    intermission_bypass $arg_bypass;
+    intermission_release_concurrency 1;
+    location /brief { intermission_max_time 50ms; proxy_pass http://%%ORIGIN%%/; }
+    location /up { return 200 up; }
+    location /hurried/ { intermission_control; intermission_release_timeout 50ms; }
 EOF
 
 # Each cell has an app of its own, whose requests are at the same worker.
@@ -98,7 +90,7 @@ sub tries_canary {
     my ($from, $status) = @_;
     $origin->set('/' => { wait => 1, status => $status });
     my $caller = $t->call('disable', app => $app, canary => 1);
-    wait_for { $t->status($app)->{state} eq 'releasing' } 'the canary' if $from ne 'open';
+    $t->wait_state('releasing', $app) if $from ne 'open';
     send_to('/') for $from eq 'maintenance' ? (1 .. 3) : ();
     at_origin(1 + ($from eq 'releasing')) if $from ne 'open';
     $origin->answer;
@@ -122,7 +114,7 @@ my %row = (
     '`enable?for=1h`' => sub { calls('enable', for => '1h') },
     '`enable?drain=10s`' => sub {
         my $caller = $t->call('enable', app => $app, drain => '10s');
-        wait_for { $t->status($app)->{state} eq 'paused' } 'the pause';
+        $t->wait_state('paused', $app);
         $origin->answer;
         answers($caller->response);
         return;
@@ -172,7 +164,7 @@ my %row = (
 my @states = qw(open paused releasing maintenance);
 my $number = 0;
 
-for my $line (split /\n/, Intermission::Test::Server::slurp("$Bin/../docs/states.md")) {
+for my $line (split /\n/, slurp("$Bin/../docs/states.md")) {
     my ($name, @cells) = $line =~ /^\| (.+) \|$/ ? split / \| /, $1 : next;
     next if @cells != @states || $name =~ /^---/;
     my $happens = delete $row{$name};

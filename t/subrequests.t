@@ -19,24 +19,17 @@ my $origin = $t->origin(
     '/slow-page' => { body => $page, wait => 1 },
 );
 $t->write_file('open/page.txt', $page);
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        ssi on;
-        ssi_types *;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /open/ { intermission off; root %%FOLDER%%; }
-        location /asked { auth_request /auth; proxy_pass http://%%ORIGIN%%; }
-        location /open-asked {
-            intermission off;
-            auth_request /auth;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /mirrored { mirror /mirror; proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
+$t->start(default_server(<<'EOF'));
+    ssi on;
+    ssi_types *;
+    location /open/ { intermission off; root %%FOLDER%%; }
+    location /asked { auth_request /auth; proxy_pass http://%%ORIGIN%%; }
+    location /open-asked {
+        intermission off;
+        auth_request /auth;
+        proxy_pass http://%%ORIGIN%%;
     }
+    location /mirrored { mirror /mirror; proxy_pass http://%%ORIGIN%%; }
 EOF
 
 my $parts = "[/part-1\n][/part-2\n]";

@@ -22,14 +22,9 @@ for my $way (sort keys %ways) {
         my $t = Intermission::Test->new;
         my $origin = $t->origin;
         my $asked = $ways{$way} && 'proxy_http_version 1.1; proxy_set_header Connection "";';
-        $t->start(<<"EOF");
-    upstream backend { server %%ORIGIN%%; $ways{$way} }
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://backend; $asked }
-        location /intermission/ { intermission_control; }
-    }
+        my $upstream = "upstream backend { server %%ORIGIN%%; $ways{$way} }";
+        $t->start($upstream . default_server(<<"EOF"));
+            location / { proxy_pass http://backend; $asked }
 EOF
         $t->get("/kept-$_") for 1 .. 2;
         my %connections = map { $_->{connection} => 1 } $origin->requests;
@@ -48,7 +43,7 @@ EOF
         is $_->response->status, 200, 'answered' for @held;
         is_deeply [ $origin->uris ], [ map {"/$_"} 1 .. 20 ], 'in order, and nothing of who has left';
         is scalar(grep { $_->{connection} != 1 } $origin->requests), 0, 'all over the connection that was kept';
-        wait_for { $t->status->{in_flight} == 0 } 'each to be counted off';
+        $t->wait_in_flight(0);
         $t->finish;
     };
 }

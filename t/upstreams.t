@@ -128,7 +128,7 @@ sub seen {
     my ($name) = @_;
     # Those of gRPC go through a second nginx, which has an order of its own.
     return sort map { $_->{uri} } $origin->requests if $name eq 'grpc';
-    my @lines = split /\n/, Intermission::Test::Server::slurp($t->folder . '/backends.log');
+    my @lines = split /\n/, slurp($t->folder . '/backends.log');
     return map {/^$name (\S+)/} @lines;
 }
 
@@ -142,11 +142,11 @@ for my $name (qw(fastcgi uwsgi scgi grpc)) {
     $t->wait_held(5);
     is_deeply [ seen($name) ], ["/$name"], "$name: nothing reaches the backend while paused";
     $t->disable;
-    is scalar(grep { $_->response->status == 200 } @clients), 5, "$name: all are answered";
+    is answered(@clients), 5, "$name: all are answered";
     is_deeply [ seen($name) ], [ map {"/$name$_"} '', 1 .. 5 ], "$name: in order";
     wait_for { my $now = $t->status; $now->{state} eq 'open' && !$now->{in_flight} } 'the end';
 }
-my @lengths = Intermission::Test::Server::slurp($t->folder . '/backends.log') =~ /[1-5] (\d+)$/mg;
+my @lengths = slurp($t->folder . '/backends.log') =~ /[1-5] (\d+)$/mg;
 is_deeply \@lengths, [ (map { $_ * 10_000 } 1 .. 5) x 3 ], 'the bodies are whole';
 is_deeply [ sort { $a <=> $b } map { $_->{length} } $origin->requests ],
     [ 0, map { $_ * 10_000 } 1 .. 5 ],

@@ -46,7 +46,7 @@ EOF
 sub logged {
     my ($uri) = @_;
     my $line = wait_for {
-        my $log = Intermission::Test::Server::slurp($t->folder . '/held.log');
+        my $log = slurp($t->folder . '/held.log');
         ($log =~ /^\Q$uri\E (.*)$/m)[0];
     } "$uri in the log";
     return split / /, $line;

@@ -16,15 +16,7 @@ use constant { WORKERS => 3, COUNT => 60 };
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /pid { return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
-EOF
+$t->start;
 
 for my $which ('first', 'last') {
     $origin->forget;
@@ -49,9 +41,9 @@ for my $which ('first', 'last') {
     is scalar @answered, scalar @left, 'all others are answered';
     is_deeply [ $origin->uris ], [ map {"/$_"} @left ], 'in order';
 
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open');
     is $t->status->{held}, 0, 'nothing is held';
-    wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
+    $t->wait_in_flight(0);
 }
 
 # One that dies in the middle of a release holds nobody up.
@@ -67,7 +59,7 @@ $t->kill_worker($victim);
 my @answered = grep { $clients[ $_ - 1 ]->response->status == 200 } 1 .. COUNT;
 cmp_ok scalar @answered, '>=', 1, 'it goes on when the worker whose turn it is dies';
 is_deeply [ $origin->uris ], [ map {"/$_"} @answered ], 'in order';
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 is $t->status->{held}, 0, 'nothing is held';
 
 $t->finish;

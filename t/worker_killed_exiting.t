@@ -19,15 +19,7 @@ use constant { EACH => 20, SOON => 1 };
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
-EOF
+$t->start;
 
 sub within {
     my ($what, $condition) = @_;
@@ -72,9 +64,9 @@ is sum(@by_worker), 2 * EACH, 'the metrics by worker tell of the living only';
 $origin->forget;
 my $started = time;
 $t->disable;
-is scalar(grep { $_->response->status == 200 } @others), 2 * EACH, 'all others are released';
+is answered(@others), 2 * EACH, 'all others are released';
 cmp_ok time - $started, '<', SOON, 'without waiting for the dead';
 is_deeply [ $origin->uris ], [ (map {"/other-$_"} 1 .. EACH), map {"/new-$_"} 1 .. EACH ], 'in order';
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+$t->wait_state('open');
 
 $t->finish;

@@ -23,14 +23,8 @@ note "INTERMISSION_SEED=$seed";
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /quick { return 200 "quick\n"; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    location /quick { return 200 "quick\n"; }
 EOF
 $t->expect_kill;
 

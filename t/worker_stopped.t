@@ -18,15 +18,7 @@ use constant { EACH => 20, LEASE => 1, SOON => 2.5 };
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
-EOF
+$t->start;
 my ($stopped, $running) = $t->server->workers;
 END { kill CONT => $stopped if $stopped }
 
@@ -54,7 +46,7 @@ for my $what ('first in the queue', 'everywhere in the queue') {
     kill STOP => $stopped;
     my $began = time;
     is $control->get('/intermission/disable')->response->status, 200, 'and its end';
-    is scalar(grep { $_->response->status == 200 } @others), @others, 'the others are released';
+    is answered(@others), @others, 'the others are released';
     my $waited = time - $began;
     cmp_ok $waited, '<', SOON, sprintf 'after its lease: %.2f s', $waited;
     ok !(grep { !$_->silent } @first), 'what it holds is still held';
@@ -62,7 +54,7 @@ for my $what ('first in the queue', 'everywhere in the queue') {
     is status()->{held}, scalar @first, 'its requests are still on the count';
 
     kill CONT => $stopped;
-    is scalar(grep { $_->response->status == 200 } @first), @first, 'it catches up';
+    is answered(@first), @first, 'it catches up';
     my @order = map { m{^/first-(\d+)} ? $1 : () } $origin->uris;
     is_deeply [ grep { $what =~ /first/ || $_ % 2 == 0 } @order ],
         [ grep { $what =~ /first/ || $_ % 2 == 0 } 1 .. EACH ], 'with its own in order';

@@ -16,17 +16,10 @@ use constant { MADE_UP => 3000, MANY => 20_000 };
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        keepalive_requests 100000;
-        intermission on;
-        intermission_app_name $host;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-        location /missing { root %%FOLDER%%; }
-    }
+$t->start(default_server(<<'EOF'));
+    keepalive_requests 100000;
+    intermission_app_name $host;
+    location /missing { root %%FOLDER%%; }
 EOF
 
 my $visitor = $t->client;

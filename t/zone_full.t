@@ -17,22 +17,11 @@ use constant MANY => 1000;
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 }, '/socket' => { upgrade => 1 });
-$t->start(<<'EOF');
-    intermission_zone 64k;
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_app_name $http_app;
-
-        location / {
-            proxy_pass http://%%ORIGIN%%;
-            proxy_http_version 1.1;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection upgrade;
-        }
-        location /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start('intermission_zone 64k;' . default_server(<<'EOF'));
+    intermission_app_name $http_app;
+    proxy_http_version 1.1;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection upgrade;
 EOF
 
 my $control = $t->client_at(($t->server->workers)[1]);

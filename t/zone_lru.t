@@ -16,16 +16,10 @@ use Intermission::Test;
 use constant MADE_UP => 1500;
 
 my $t = Intermission::Test->new;
-$t->start(<<'EOF');
-    intermission_zone 256k;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        keepalive_requests 100000;
-        intermission on;
-        intermission_app_name $http_app;
-        location / { root %%FOLDER%%; log_not_found off; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start('intermission_zone 256k;' . default_server(<<'EOF'));
+    keepalive_requests 100000;
+    intermission_app_name $http_app;
+    location / { root %%FOLDER%%; log_not_found off; }
 EOF
 
 my $visitor = $t->client;
@@ -39,7 +33,7 @@ $t->enable('shop');
 my $held = $t->hold(GET => '/missing', app => 'shop', headers => ['App: shop']);
 $t->disable('shop');
 is $held->response->status, 404, 'an app has held a request';
-wait_for { $t->status('shop')->{state} eq 'open' } 'the release to end';
+$t->wait_state('open', 'shop');
 
 my $served = 0;
 for my $number (1 .. MADE_UP) {
@@ -48,6 +42,6 @@ for my $number (1 .. MADE_UP) {
 }
 is $served, MADE_UP, 'made-up names are served';
 is $t->status('shop')->{totals}{held}, 1, 'the totals of what is used are kept';
-is_deeply [ $t->server->log =~ /no room to count.*/g ], [], 'and there is room for each name';
+is_deeply [ $t->server->logged(qr/no room to count/) ], [], 'and there is room for each name';
 
 $t->finish;
