@@ -4,6 +4,8 @@ mod address;
 mod app;
 mod call;
 mod drain;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod made;
 mod options;
 mod pass_on;
@@ -43,6 +45,13 @@ fn main() -> ExitCode {
 /// The exit status, or why there is nothing to do.
 fn act(action: Action) -> Result<i32, String> {
     match action {
+        #[cfg(feature = "fleet")]
+        Action::Run(options) if options.fleet.is_some() => {
+            let app = options.fleet.clone().unwrap_or_default();
+            fleet::run(options, &app)
+        }
+        #[cfg(feature = "fleet")]
+        Action::Agent(options) => fleet::agent(options),
         Action::Run(options) => run::run(options),
         Action::Status(options) => Ok(pass_on::status(options)),
         Action::Enable(mut options) => match options.drain.take() {

@@ -1,0 +1,14 @@
+//! Many nginxes as one: a holder, who wants an app paused, and an agent beside each nginx, which does it.
+//!
+//! They meet in a store. [`decide`] has what they decide, without input or output; [`store`] is what they ask of
+//! the store, and [`etcd`] the one there is.
+
+mod agent;
+mod decide;
+mod etcd;
+mod holder;
+mod keys;
+mod store;
+
+pub use agent::agent;
+pub use holder::run;
