@@ -61,13 +61,13 @@ like $command->said, qr/no node is part of the fleet: start an agent beside each
 my @agents = (agent($one, 'one'), agent($two, 'two'), agent($three, 'three'));
 my $twin = intermission($one, 'agent', @etcd, '--node' => 'two', '--url' => control_url($one));
 is $twin->status, 75, 'a name that is taken';
-like $twin->said, qr/there is a node two already/, 'is told';
+like $twin->said, qr/there is a node two already, at .*: give this one another name/, 'is told';
 
 # All.
 $command = begin();
 wait_for { -s "$folder/pid" } 'the command to run';
 is states(), 'paused paused paused', 'all are paused when the command runs';
-like $command->said, qr/paused at 3 nodes, and quiet: running sh/, 'which is told';
+like $command->said, qr/paused at 3 nodes, and quiet after \d+\.\d s: running sh/, 'which is told';
 my $other = intermission($one, 'run', '--fleet' => 'shop', @etcd, 'true');
 is $other->status, 75, 'another holder';
 like $other->said, qr/the app shop is paused already, by another holder/, 'has to wait';
@@ -81,7 +81,7 @@ pass 'all are resumed';
 $two->enable('shop');
 $command = begin();
 is $command->status, 75, 'a node that is paused by another call';
-like $command->said, qr/node two: another call has paused it already/, 'is named';
+like $command->said, qr/node two: another call has paused it already: wait for its end. Nothing was run/, 'is named';
 ok !-e "$folder/pid", 'nothing is run';
 wait_for { states() eq 'open paused open' } 'the others to be resumed';
 pass 'the others are resumed, and the pause of the other call goes on';
@@ -97,4 +97,5 @@ pass 'when the holder is killed, all are resumed';
 
 $_->signal('TERM') for @agents;
 $etcd->stop;
-$_->finish for @nodes;
+$_->stop for @nodes;
+done_testing;

@@ -1,5 +1,6 @@
 //! The options, and what is wrong with them.
 
+mod fleet;
 mod values;
 mod wrong;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
+pub use self::fleet::{Agent, Etcd, Fleet, FleetAction, FleetResume, FleetShow, OnLoss};
 pub use self::wrong::Wrong;
 use crate::address::Address;
 use crate::time::Time;
@@ -17,9 +19,6 @@ const FOR_BY_DEFAULT: &str = "60s";
 const DRAIN_BY_DEFAULT: &str = "10s";
 /// As it is to be renewed in time.
 const SHORTEST_FOR: Duration = Duration::from_secs(3);
-/// A node that is cut off is to be known as lost before its deadline.
-#[cfg(feature = "fleet")]
-const SHORTEST_FOR_FLEET: Duration = Duration::from_secs(15);
 
 const HELP: &str =
     "{name} - {about}\n\nusage:\n  {usage}\n\n{before-help}options:\n{options}{after-help}\n";
@@ -101,13 +100,26 @@ pub enum Action {
     )]
     Watch(Show),
     /// have this nginx paused and resumed with the others of its fleet
-    #[cfg(feature = "fleet")]
     #[command(
         display_name = "intermission agent",
-        override_usage = "intermission agent --etcd URL --node NAME --url URL",
-        help_template = HELP
+        override_usage = "intermission agent --etcd URL --node NAME --url URL [OPTION]...",
+        before_help = include_str!("help/agent.txt"),
+        help_template = HELP,
+        args_override_self = true
     )]
     Agent(Agent),
+    /// show all nodes of a fleet, or resume an app at all of them
+    #[command(
+        display_name = "intermission fleet",
+        override_usage = "intermission fleet status|watch --app NAME --etcd URL [OPTION]...\n  \
+            intermission fleet resume --app NAME --etcd URL [OPTION]...",
+        before_help = include_str!("help/fleet.txt"),
+        help_template = "{name} - {about}\n\nusage:\n  {usage}\n\n{before-help}commands:\n{subcommands}\n"
+    )]
+    Fleet {
+        #[command(subcommand)]
+        action: FleetAction,
+    },
     /// print what a shell needs to complete this command
     #[command(
         display_name = "intermission completion",
@@ -179,14 +191,6 @@ pub struct Pace {
 pub struct Run {
     #[command(flatten)]
     pub place: Place,
-    /// pause this app at all nodes of the fleet, whose agents and --etcd are the same
-    #[cfg(feature = "fleet")]
-    #[arg(long, value_name = "APP", conflicts_with_all = ["urls", "app"])]
-    pub fleet: Option<String>,
-    /// an address of etcd; may be given several times
-    #[cfg(feature = "fleet")]
-    #[arg(long, value_name = "URL", value_hint = ValueHint::Url, requires = "fleet")]
-    pub etcd: Vec<String>,
     /// the longest time to wait until nothing is in flight
     #[arg(long, value_name = "TIME", value_parser = values::time, allow_hyphen_values = true,
         default_value = DRAIN_BY_DEFAULT)]
@@ -201,24 +205,15 @@ pub struct Run {
     pub lasts: Time,
     #[command(flatten)]
     pub pace: Pace,
+    #[command(flatten)]
+    pub of_fleet: fleet::OfRun,
+    /// What the options above come to.
+    #[arg(skip)]
+    pub fleet: Option<Fleet>,
     /// the command to run, with its arguments
     #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true,
         value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
-}
-
-#[cfg(feature = "fleet")]
-#[derive(Args, Debug)]
-pub struct Agent {
-    /// an address of etcd; may be given several times
-    #[arg(long, value_name = "URL", value_hint = ValueHint::Url, required = true)]
-    pub etcd: Vec<String>,
-    /// what this nginx is called: a name that no other has
-    #[arg(long, value_name = "NAME")]
-    pub node: String,
-    /// the control location of this nginx
-    #[arg(long, value_name = "URL", value_parser = values::address)]
-    pub url: Address,
 }
 
 #[derive(Args, Debug)]
@@ -283,10 +278,9 @@ pub fn read(words: Vec<OsString>, urls_by_default: &str) -> Result<Action, Wrong
 impl Action {
     fn check(&mut self, urls_by_default: &str) -> Result<(), String> {
         match self {
-            #[cfg(feature = "fleet")]
-            Self::Run(run) if run.fleet.is_some() => run.check_fleet(),
-            #[cfg(feature = "fleet")]
-            Self::Agent(_) => Ok(()),
+            Self::Run(run) if run.of_fleet.is_given() => run.check_fleet(),
+            Self::Agent(agent) => agent.check(),
+            Self::Fleet { action } => action.check(),
             Self::Run(run) => {
                 run.place.check(urls_by_default)?;
                 run.check()
@@ -332,18 +326,6 @@ impl Pace {
 }
 
 impl Run {
-    #[cfg(feature = "fleet")]
-    fn check_fleet(&self) -> Result<(), String> {
-        if self.etcd.is_empty() {
-            return Err("--etcd is missing".to_owned());
-        }
-        if self.lasts.length < SHORTEST_FOR_FLEET {
-            let lasts = &self.lasts;
-            return Err(format!("--for is {lasts}: expected at least 15s for a fleet"));
-        }
-        Ok(())
-    }
-
     fn check(&self) -> Result<(), String> {
         self.pace.check()?;
         if self.place.app == "*" {

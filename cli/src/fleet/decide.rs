@@ -1,9 +1,12 @@
-//! What an agent and a holder decide, given what they see and the time. No input, no output.
+//! What an agent decides, given what is wanted and the time. No input, no output.
 
 use std::time::Duration;
 
 /// The time since something began.
 pub type Moment = Duration;
+
+/// How often an agent looks whether a pause that it looks after is still there.
+pub const CHECK: Duration = Duration::from_secs(1);
 
 /// That an app is to be paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,119 +15,102 @@ pub struct Want {
     pub token: i64,
     pub lasts: Duration,
     pub drain: Duration,
+    pub settle: Duration,
+    /// How often the holder has wanted it: with each time the pause is to be renewed.
+    pub beat: u64,
+    /// It is to be resumed.
+    pub is_over: bool,
 }
 
 /// What a node says of a want.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ack {
     pub node: String,
     pub token: i64,
+    /// The pause lasts from a moment on at which this was wanted already.
+    pub beat: u64,
     pub pause: u64,
+    pub is_quiet: bool,
+    /// It is resumed.
+    pub is_open: bool,
+    pub held: u64,
+    pub in_flight: u64,
     /// Why it is not paused, if so.
     pub why: Option<String>,
 }
 
 /// What an agent has done with an app.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Agent {
+pub enum State {
     #[default]
     Open,
-    Paused {
-        token: i64,
-        pause: u64,
-        since: Moment,
-        renewed: Moment,
-        is_quiet: bool,
-    },
-    /// It could not be paused for that holder.
-    Failed {
+    Paused(Paused),
+    /// It is not paused for that holder any more, or could not be.
+    Over {
         token: i64,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paused {
+    pub token: i64,
+    pub pause: u64,
+    pub since: Moment,
+    pub is_quiet: bool,
+    /// The last one for which it was renewed.
+    pub beat: u64,
+    pub checked: Moment,
 }
 
 /// What an agent does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Nothing,
+    /// There is nothing to remember of this app.
+    Forget,
     Pause(Want),
-    Renew {
-        want: Want,
-        pause: u64,
-    },
     /// Wait for a while until nothing is in flight.
-    Drain {
-        want: Want,
-        pause: u64,
-    },
-    TooLate {
-        want: Want,
-        pause: u64,
-    },
-    Resume {
-        pause: u64,
-    },
+    Drain(Want, Paused),
+    TooLate(Want, Paused),
+    Renew(Want, Paused),
+    Check(Want, Paused),
+    Resume(Paused, Option<Want>),
 }
 
-impl Agent {
+impl State {
     /// What is to be done, as the store has just said what is wanted. As long as it says nothing, nothing is done: a
     /// pause that is not renewed ends with its deadline.
     pub fn step(&self, want: Option<Want>, now: Moment) -> Step {
-        match (*self, want) {
-            (Self::Open, Some(want)) => Step::Pause(want),
-            (Self::Failed { token }, Some(want)) if want.token > token => Step::Pause(want),
-            (Self::Paused { token, pause, since, renewed, is_quiet }, Some(want))
-                if want.token == token =>
-            {
-                if now.saturating_sub(renewed) >= want.lasts / 3 {
-                    Step::Renew { want, pause }
-                } else if is_quiet {
-                    Step::Nothing
-                } else if now.saturating_sub(since) >= want.drain {
-                    Step::TooLate { want, pause }
-                } else {
-                    Step::Drain { want, pause }
-                }
-            }
-            (Self::Paused { pause, .. }, _) => Step::Resume { pause },
-            (Self::Open | Self::Failed { .. }, _) => Step::Nothing,
+        let own = |token: i64| want.filter(|want| want.token == token);
+        match *self {
+            Self::Open => want.filter(|want| !want.is_over).map_or(Step::Forget, Step::Pause),
+            Self::Over { token } => match want {
+                None => Step::Forget,
+                Some(want) if want.token > token && !want.is_over => Step::Pause(want),
+                Some(_) => Step::Nothing,
+            },
+            Self::Paused(paused) => match own(paused.token) {
+                Some(want) if !want.is_over => paused.step(want, now),
+                own => Step::Resume(paused, own),
+            },
         }
     }
 }
 
-/// What a holder makes of what the nodes say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// All are paused and quiet.
-    Ready,
-    Waiting(Vec<String>),
-    Failed {
-        node: String,
-        why: String,
-    },
-    Nobody,
-}
-
-/// Whether all nodes have done what the holder of that token wants.
-pub fn judge(nodes: &[String], acks: &[Ack], token: i64) -> Verdict {
-    let own = || acks.iter().filter(|ack| ack.token == token);
-    if let Some((ack, why)) = own().find_map(|ack| Some((ack, ack.why.clone()?))) {
-        return Verdict::Failed { node: ack.node.clone(), why };
+impl Paused {
+    fn step(self, want: Want, now: Moment) -> Step {
+        if !self.is_quiet && now.saturating_sub(self.since) >= want.drain {
+            Step::TooLate(want, self)
+        } else if !self.is_quiet {
+            Step::Drain(want, self)
+        } else if want.beat != self.beat {
+            Step::Renew(want, self)
+        } else if now.saturating_sub(self.checked) >= CHECK {
+            Step::Check(want, self)
+        } else {
+            Step::Nothing
+        }
     }
-    let missing: Vec<_> =
-        nodes.iter().filter(|node| !own().any(|ack| ack.node == **node)).cloned().collect();
-    match (nodes.is_empty(), missing.is_empty()) {
-        (true, _) => Verdict::Nobody,
-        (false, true) => Verdict::Ready,
-        (false, false) => Verdict::Waiting(missing),
-    }
-}
-
-/// The nodes that had said they were paused, and do not say so any more.
-pub fn lost(before: &[String], acks: &[Ack], token: i64) -> Vec<String> {
-    let is_there = |node: &String| {
-        acks.iter().any(|ack| ack.node == *node && ack.token == token && ack.why.is_none())
-    };
-    before.iter().filter(|node| !is_there(node)).cloned().collect()
 }
 
 #[cfg(test)]
@@ -136,54 +122,44 @@ mod tests {
     }
 
     fn want(token: i64) -> Want {
-        Want { token, lasts: seconds(30), drain: seconds(10) }
+        let (lasts, drain, settle) = (seconds(30), seconds(10), seconds(0));
+        Want { token, lasts, drain, settle, beat: 2, is_over: false }
     }
 
-    fn paused(token: i64, is_quiet: bool) -> Agent {
-        Agent::Paused { token, pause: 7, since: seconds(0), renewed: seconds(0), is_quiet }
-    }
-
-    fn ack(node: &str, token: i64, why: Option<&str>) -> Ack {
-        Ack { node: node.to_owned(), token, pause: 1, why: why.map(str::to_owned) }
+    fn paused(token: i64, is_quiet: bool, beat: u64) -> Paused {
+        Paused { token, pause: 7, since: seconds(0), is_quiet, beat, checked: seconds(9) }
     }
 
     #[test]
     fn an_agent_does_what_the_holder_wants() {
-        let (now, pause) = (seconds(1), 7);
-        let cases = [
-            (Agent::Open, None, Step::Nothing),
-            (Agent::Open, Some(want(3)), Step::Pause(want(3))),
-            (paused(3, false), Some(want(3)), Step::Drain { want: want(3), pause }),
-            (paused(3, true), Some(want(3)), Step::Nothing),
-            (paused(3, true), None, Step::Resume { pause }),
-            // Another holder: first what was done for the one before is undone.
-            (paused(3, true), Some(want(4)), Step::Resume { pause }),
-            (Agent::Failed { token: 3 }, Some(want(3)), Step::Nothing),
-            (Agent::Failed { token: 3 }, Some(want(4)), Step::Pause(want(4))),
-            // What a former holder wants comes late.
-            (Agent::Failed { token: 3 }, Some(want(2)), Step::Nothing),
-        ];
-        for (agent, want, step) in cases {
-            assert_eq!(agent.step(want, now), step, "{agent:?} {want:?}");
-        }
-        let renewal = Step::Renew { want: want(3), pause };
-        assert_eq!(paused(3, true).step(Some(want(3)), seconds(10)), renewal);
+        use State::{Open, Over};
+        let of = State::Paused;
+        let (loud, quiet, late) = (paused(3, false, 2), paused(3, true, 2), paused(3, true, 1));
+        let over = Want { is_over: true, ..want(3) };
         let short = Want { drain: seconds(5), ..want(3) };
-        let late = Step::TooLate { want: short, pause };
-        assert_eq!(paused(3, false).step(Some(short), seconds(5)), late);
-    }
-
-    #[test]
-    fn a_holder_waits_for_all_and_believes_nobody_else() {
-        let nodes = ["a".to_owned(), "b".to_owned()];
-        let waiting = Verdict::Waiting(vec!["b".to_owned()]);
-        assert_eq!(judge(&[], &[], 3), Verdict::Nobody);
-        assert_eq!(judge(&nodes, &[ack("a", 3, None)], 3), waiting);
-        assert_eq!(judge(&nodes, &[ack("a", 3, None), ack("b", 2, None)], 3), waiting);
-        assert_eq!(judge(&nodes, &[ack("a", 3, None), ack("b", 3, None)], 3), Verdict::Ready);
-        let failed = Verdict::Failed { node: "b".to_owned(), why: "no".to_owned() };
-        assert_eq!(judge(&nodes, &[ack("a", 3, None), ack("b", 3, Some("no"))], 3), failed);
-        assert_eq!(lost(&nodes, &[ack("a", 3, None), ack("b", 3, None)], 3), Vec::<String>::new());
-        assert_eq!(lost(&nodes, &[ack("a", 3, None), ack("b", 2, None)], 3), ["b"]);
+        let cases = [
+            (Open, None, Step::Forget),
+            (Open, Some(want(3)), Step::Pause(want(3))),
+            (Open, Some(over), Step::Forget),
+            (of(loud), Some(want(3)), Step::Drain(want(3), loud)),
+            (of(loud), Some(short), Step::TooLate(short, loud)),
+            (of(quiet), Some(want(3)), Step::Nothing),
+            (of(quiet), Some(short), Step::Nothing),
+            (of(late), Some(want(3)), Step::Renew(want(3), late)),
+            (of(quiet), Some(over), Step::Resume(quiet, Some(over))),
+            (of(quiet), None, Step::Resume(quiet, None)),
+            // Another holder: first what was done for the one before is undone.
+            (of(quiet), Some(want(4)), Step::Resume(quiet, None)),
+            (Over { token: 3 }, Some(want(3)), Step::Nothing),
+            (Over { token: 3 }, Some(want(4)), Step::Pause(want(4))),
+            (Over { token: 3 }, None, Step::Forget),
+            // What a former holder wants comes late.
+            (Over { token: 3 }, Some(want(2)), Step::Nothing),
+        ];
+        for (state, want, step) in cases {
+            assert_eq!(state.step(want, seconds(9)), step, "{state:?} {want:?}");
+        }
+        let check = Step::Check(want(3), quiet);
+        assert_eq!(of(quiet).step(Some(want(3)), seconds(10)), check);
     }
 }

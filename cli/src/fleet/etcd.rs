@@ -1,110 +1,167 @@
 //! etcd as a store.
 
-use std::future::Future;
+mod gateway;
+
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use etcd_client::{
-    Client, Compare, CompareOp, Error, GetOptions, LeaseKeepAliveStream, LeaseKeeper, PutOptions,
-    Txn, TxnOp, WatchOptions, WatchStream,
-};
-use tokio::runtime::{Builder, Runtime};
-use tokio::time::timeout;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
 
+use self::gateway::Gateway;
 use super::keys::ALL;
-use super::store::{Entry, LEASE, LIMIT, Store, Trouble};
-use crate::say::printable;
+use super::store::{Entry, LEASE, Lease, Store, Trouble, Wake};
+use crate::options::Etcd as Options;
+use crate::signals::keep_away;
+
+const BEFORE_NEXT_WATCH: Duration = Duration::from_secs(1);
 
 pub struct Etcd {
-    runtime: Runtime,
-    client: Client,
-    lease: i64,
-    keeper: LeaseKeeper,
-    kept: LeaseKeepAliveStream,
-    watch: WatchStream,
+    gateway: Arc<Gateway>,
 }
 
 impl Etcd {
-    pub fn connect(endpoints: &[String]) -> Result<Self, Trouble> {
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| format!("the store cannot be asked: {error}"))?;
-        let connecting = async {
-            let mut client = Client::connect(endpoints, None).await?;
-            let seconds = i64::try_from(LEASE.as_secs()).unwrap_or(i64::MAX);
-            let lease = client.lease_grant(seconds, None).await?.id();
-            let (keeper, kept) = client.lease_keep_alive(lease).await?;
-            let watch = client.watch(ALL, Some(WatchOptions::new().with_prefix())).await?;
-            Ok((client, lease, keeper, kept, watch))
-        };
-        let (client, lease, keeper, kept, watch) = ask(&runtime, connecting)
-            .map_err(|trouble| format!("{trouble}. Is etcd at {}?", endpoints.join(", ")))?;
-        Ok(Self { runtime, client, lease, keeper, kept, watch })
+    pub fn new(options: &Options) -> Self {
+        Self { gateway: Arc::new(Gateway::new(options)) }
     }
 
-    fn put(&self, key: &str, value: &str) -> TxnOp {
-        TxnOp::put(key, value, Some(PutOptions::new().with_lease(self.lease)))
+    /// Whether one of the members answers, and lets this process in.
+    pub fn check(&self) -> Result<(), Trouble> {
+        let question = json!({ "key": text(ALL), "count_only": true });
+        let mut answer = self.gateway.ask("kv/range", &question);
+        for _ in 1..self.gateway.members() {
+            if answer.is_ok() {
+                break;
+            }
+            answer = self.gateway.ask("kv/range", &question);
+        }
+        answer.map(|_| ())
     }
-}
 
-/// The answer to a question, if it comes in time.
-fn ask<T>(
-    runtime: &Runtime,
-    question: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Trouble> {
-    match runtime.block_on(async { timeout(LIMIT, question).await }) {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(format!("etcd: {}", printable(&error.to_string()))),
-        Err(_) => Err("etcd does not answer".to_owned()),
+    /// Whether it was done: only if the key is still the one that was made then.
+    fn change_while(&self, key: &str, made: i64, change: &Value) -> Result<Value, Trouble> {
+        let is_that = json!({
+            "key": text(key),
+            "target": "CREATE",
+            "result": "EQUAL",
+            "create_revision": made.to_string(),
+        });
+        self.gateway.ask("kv/txn", &json!({ "compare": [is_that], "success": [change] }))
     }
 }
 
-fn is_of(key: &str, made: i64) -> Compare {
-    Compare::create_revision(key, CompareOp::Equal, made)
+fn put(key: &str, value: &str, lease: Lease) -> Value {
+    let (key, value) = (text(key), text(value));
+    json!({ "request_put": { "key": key, "value": value, "lease": lease.to_string() } })
+}
+
+/// Keys and values are in base64 in etcd's JSON, and large numbers in words.
+fn text(plain: &str) -> String {
+    BASE64_STANDARD.encode(plain)
+}
+
+fn plain(value: &Value) -> String {
+    let bytes = BASE64_STANDARD.decode(value.as_str().unwrap_or_default()).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn number(value: &Value) -> i64 {
+    value.as_str().and_then(|text| text.parse().ok()).or(value.as_i64()).unwrap_or(0)
+}
+
+/// The first key behind all that begin like this.
+fn end_of(prefix: &str) -> String {
+    let mut bytes = prefix.as_bytes().to_vec();
+    if let Some(last) = bytes.last_mut() {
+        *last += 1;
+    }
+    BASE64_STANDARD.encode(bytes)
+}
+
+fn is_done(answer: &Value) -> bool {
+    answer["succeeded"] == true
 }
 
 impl Store for Etcd {
-    fn list(&mut self, prefix: &str) -> Result<Vec<Entry>, Trouble> {
-        let options = GetOptions::new().with_prefix();
-        let found = ask(&self.runtime, self.client.get(prefix, Some(options)))?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let entry = |kv: &etcd_client::KeyValue| Entry {
-            key: text(kv.key()),
-            value: text(kv.value()),
-            made: kv.create_revision(),
+    fn list(&self, prefix: &str) -> Result<Vec<Entry>, Trouble> {
+        let question = json!({ "key": text(prefix), "range_end": end_of(prefix) });
+        let found = self.gateway.ask("kv/range", &question)?;
+        let entry = |kv: &Value| Entry {
+            key: plain(&kv["key"]),
+            value: plain(&kv["value"]),
+            made: number(&kv["create_revision"]),
+            lease: number(&kv["lease"]),
         };
-        Ok(found.kvs().iter().map(entry).collect())
+        Ok(found["kvs"].as_array().map(|kvs| kvs.iter().map(entry).collect()).unwrap_or_default())
     }
 
-    fn create(&mut self, key: &str, value: &str) -> Result<Option<i64>, Trouble> {
-        let txn = Txn::new().when([is_of(key, 0)]).and_then([self.put(key, value)]);
-        let done = ask(&self.runtime, self.client.txn(txn))?;
-        let made = done.header().map_or(0, etcd_client::ResponseHeader::revision);
-        Ok(done.succeeded().then_some(made))
+    fn create(&self, key: &str, value: &str, lease: Lease) -> Result<Option<i64>, Trouble> {
+        let answer = self.change_while(key, 0, &put(key, value, lease))?;
+        Ok(is_done(&answer).then(|| number(&answer["header"]["revision"])))
     }
 
-    fn put_while(&mut self, key: &str, value: &str, other: (&str, i64)) -> Result<bool, Trouble> {
-        let txn = Txn::new().when([is_of(other.0, other.1)]).and_then([self.put(key, value)]);
-        Ok(ask(&self.runtime, self.client.txn(txn))?.succeeded())
+    fn put_while(
+        &self,
+        key: &str,
+        value: &str,
+        lease: Lease,
+        other: (&str, i64),
+    ) -> Result<bool, Trouble> {
+        Ok(is_done(&self.change_while(other.0, other.1, &put(key, value, lease))?))
     }
 
-    fn remove(&mut self, key: &str, made: i64) -> Result<(), Trouble> {
-        let txn = Txn::new().when([is_of(key, made)]).and_then([TxnOp::delete(key, None)]);
-        ask(&self.runtime, self.client.txn(txn)).map(|_| ())
+    fn remove(&self, key: &str, made: i64) -> Result<bool, Trouble> {
+        let change = json!({ "request_delete_range": { "key": text(key) } });
+        Ok(is_done(&self.change_while(key, made, &change)?))
     }
 
-    fn keep(&mut self) -> Result<bool, Trouble> {
-        let keeping = async {
-            self.keeper.keep_alive().await?;
-            self.kept.message().await
-        };
-        let answer = ask(&self.runtime, keeping)?;
-        Ok(answer.is_some_and(|answer| answer.ttl() > 0))
+    fn grant(&self) -> Result<Lease, Trouble> {
+        let question = json!({ "TTL": LEASE.as_secs().to_string() });
+        Ok(number(&self.gateway.ask("lease/grant", &question)?["ID"]))
     }
 
-    fn wait(&mut self, time: Duration) {
-        let change = async { timeout(time, self.watch.message()).await };
-        // Who has lost the watch looks all the same, only later.
-        if let Ok(Err(_) | Ok(None)) = self.runtime.block_on(change) {
-            std::thread::sleep(time);
-        }
+    fn keep(&self, lease: Lease) -> Result<bool, Trouble> {
+        let answer = self.gateway.ask("lease/keepalive", &json!({ "ID": lease.to_string() }))?;
+        Ok(number(&answer["result"]["TTL"]) > 0)
+    }
+
+    fn revoke(&self, lease: Lease) -> Result<(), Trouble> {
+        self.gateway.ask("lease/revoke", &json!({ "ID": lease.to_string() })).map(|_| ())
+    }
+
+    fn silent_for(&self, lease: Lease) -> Result<Option<Duration>, Trouble> {
+        let answer = self.gateway.ask("lease/timetolive", &json!({ "ID": lease.to_string() }))?;
+        let (granted, left) = (number(&answer["grantedTTL"]), number(&answer["TTL"]));
+        let silent = u64::try_from(granted.saturating_sub(left)).unwrap_or(0);
+        Ok((left >= 0 && granted > 0).then(|| Duration::from_secs(silent)))
+    }
+
+    fn watch(&self, prefix: &str, wake: Wake) {
+        let gateway = Arc::downgrade(&self.gateway);
+        let asked = json!({ "key": text(prefix), "range_end": end_of(prefix) });
+        let question = json!({ "create_request": asked });
+        // Who cannot be woken looks all the same, only later.
+        let _ = thread::Builder::new().spawn(move || {
+            keep_away();
+            while let Some(gateway) = gateway.upgrade() {
+                let _ = gateway.follow("watch", &question, &wake);
+                thread::sleep(BEFORE_NEXT_WATCH);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_numbers_are_as_etcd_has_them() {
+        assert_eq!(plain(&json!(text("/a/ö"))), "/a/ö");
+        assert_eq!(plain(&json!("%")), "");
+        assert_eq!(plain(&json!(end_of("/a/"))), "/a0");
+        assert_eq!((number(&json!("7")), number(&json!(7)), number(&json!(null))), (7, 7, 0));
     }
 }

@@ -1,48 +1,50 @@
 //! The holder: has an app paused at all nodes, runs a command, and has it resumed.
 
-use std::time::{Duration, Instant};
+mod hold;
+mod looker;
 
-use super::decide::{Ack, Verdict, judge, lost};
-use super::etcd::Etcd;
+use std::time::Duration;
+
+use self::hold::{Hold, TICK};
+use self::looker::Heard;
+use super::agent::hostname;
+use super::decide::Want;
 use super::keys;
-use super::store::{KEEP, Store, Trouble};
-use crate::options::Run;
-use crate::run::command::{self, Command};
+use super::store::{self, Store};
+use crate::options::{Fleet, OnLoss, Run};
+use crate::run::{as_number, command, command::Command};
 use crate::say::{printable_os, say};
-use crate::signals::{Event, Signals};
-use crate::status::TRY_LATER;
+use crate::signals::{Caught, Event, Signals, end_by};
+use crate::status::{STILL_PAUSED, TRY_LATER};
 
-pub fn run(options: Run, app: &str) -> Result<i32, String> {
+/// The exit status, or what keeps it from being begun.
+pub fn run(options: Run, fleet: &Fleet) -> Result<i32, String> {
     let mut words = options.command.into_iter();
     let name = words.next().unwrap_or_default();
     if let Err((status, problem)) = command::check(&name) {
         say(&format!("{problem}. Nothing was paused."));
         return Ok(status);
     }
-    let mut signals = Signals::<()>::heed()?;
-    let mut store = Etcd::connect(&options.etcd)?;
-    let holder = format!("process {}", std::process::id());
-    let want = keys::of_want(&holder, options.lasts.length, options.drain.length);
-    let key = keys::app(app);
-    if store.list(keys::NODES)?.is_empty() {
-        return Err("no node is part of the fleet: start an agent beside each nginx".to_owned());
-    }
-    let Some(token) = store.create(&key, &want)? else {
-        return Err(format!(
-            "the app {app} is paused already, by another holder: wait for its end"
-        ));
-    };
-    let mut hold = Hold { store, app, token, paused: Vec::new() };
-    let patience = options.drain.length + KEEP * 2;
-    let status = match hold.wait_for_all(&mut signals, patience) {
-        Ok(()) => {
-            say(&format!(
-                "paused at {} nodes, and quiet: running {}",
-                hold.paused.len(),
-                printable_os(&name)
-            ));
+    let mut signals = Signals::<Heard>::heed()?;
+    let nothing = |trouble| format!("{trouble}. Nothing was paused.");
+    let store = store::open(&fleet.etcd).map_err(nothing)?;
+    check_nodes(&*store, fleet.nodes).map_err(nothing)?;
+    let settle = options.settle.map_or(Duration::ZERO, |settle| settle.length);
+    let (lasts, drain) = (options.lasts.length, options.drain.length);
+    let want = Want { token: 0, lasts, drain, settle, beat: 0, is_over: false };
+    let holder = format!("{}, process {}", hostname(), std::process::id());
+    let mut hold = Hold::begin(&store, &fleet.app, holder, want, &signals).map_err(nothing)?;
+
+    let mut has_run = false;
+    let status = match wait_for_all(&mut hold, &mut signals) {
+        Ok(waited) => {
+            let (count, shown) = (hold.count(), printable_os(&name));
+            say(&format!("paused at {count} nodes, and quiet after {waited}: running {shown}"));
             match Command::start(&name, words) {
-                Ok(mut command) => hold.wait_for(&mut command, &mut signals),
+                Ok(mut command) => {
+                    has_run = true;
+                    wait_for(&mut command, &mut hold, &mut signals, fleet.on_loss)
+                }
                 Err((status, problem)) => {
                     say(&problem);
                     status
@@ -50,86 +52,94 @@ pub fn run(options: Run, app: &str) -> Result<i32, String> {
             }
         }
         Err(problem) => {
-            say(&problem);
+            say(&format!("{problem}. Nothing was run."));
             TRY_LATER
         }
     };
-    hold.store.remove(&key, token)?;
-    say("resumed");
-    Ok(status)
+    let is_resumed = hold.end(&mut signals);
+    Ok(leave(status, has_run, is_resumed, &mut signals))
 }
 
-struct Hold<'a> {
-    store: Etcd,
-    app: &'a str,
-    token: i64,
-    paused: Vec<String>,
+/// Whether there are nodes, all of which this command understands.
+fn check_nodes(store: &dyn Store, expected: Option<u32>) -> Result<(), String> {
+    let nodes = store.list(keys::NODES)?;
+    let names = nodes.iter().map(keys::check_node).collect::<Result<Vec<_>, _>>()?;
+    match (names.len(), expected) {
+        (0, _) => Err("no node is part of the fleet: start an agent beside each nginx".to_owned()),
+        (count, Some(expected)) if u32::try_from(count) != Ok(expected) => Err(format!(
+            "{count} nodes are part of the fleet, and not {expected} (--nodes): {}",
+            names.join(", ")
+        )),
+        _ => Ok(()),
+    }
 }
 
-impl Hold<'_> {
-    fn acks(&mut self) -> Result<Vec<Ack>, Trouble> {
-        self.store.list(&keys::acks(self.app))?.iter().map(keys::ack_of).collect()
+/// Until all are paused and quiet: how long that took, or why it cannot be.
+fn wait_for_all(hold: &mut Hold, signals: &mut Signals<Heard>) -> Result<String, String> {
+    loop {
+        if let Some(waited) = hold.look_for_all()? {
+            return Ok(waited);
+        }
+        let mut event = signals.next(TICK);
+        while let Some(now) = event {
+            if let Event::Done(heard) = now {
+                hold.hear(heard);
+            }
+            event = signals.next(Duration::ZERO);
+        }
+        if signals.caught.is_some() {
+            return Err("interrupted".to_owned());
+        }
     }
+}
 
-    fn wait_for_all(
-        &mut self,
-        signals: &mut Signals<()>,
-        patience: Duration,
-    ) -> Result<(), String> {
-        let until = Instant::now() + patience;
-        loop {
-            if !self.store.keep()? {
-                return Err("the store took this process for lost".to_owned());
+/// Waits for the end of the command: its exit status. Meanwhile the nodes are looked after, and signals passed on.
+fn wait_for(
+    command: &mut Command,
+    hold: &mut Hold,
+    signals: &mut Signals<Heard>,
+    on_loss: OnLoss,
+) -> i32 {
+    let mut is_stopped = false;
+    loop {
+        match command.status() {
+            Ok(None) => {}
+            Ok(Some(status)) => return as_number(status),
+            Err(error) => {
+                say(&format!("the command cannot be waited for: {error}"));
+                return TRY_LATER;
             }
-            let nodes = self.store.list(keys::NODES)?;
-            let nodes = nodes.iter().map(keys::check_node).collect::<Result<Vec<_>, _>>()?;
-            match judge(&nodes, &self.acks()?, self.token) {
-                Verdict::Ready => {
-                    self.paused = nodes;
-                    return Ok(());
-                }
-                Verdict::Nobody => return Err("no node is left".to_owned()),
-                Verdict::Failed { node, why } => return Err(format!("node {node}: {why}")),
-                Verdict::Waiting(nodes) if Instant::now() >= until => {
-                    return Err(format!("no answer from node {} in time", nodes.join(", ")));
-                }
-                Verdict::Waiting(_) => {}
+        }
+        if hold.look() && on_loss == OnLoss::Stop && !is_stopped {
+            is_stopped = true;
+            say("stopping the command (--on-loss stop)");
+            let signal = nix::sys::signal::Signal::SIGTERM;
+            command.pass_on(Caught { signal, is_typed: false });
+        }
+        let mut event = signals.next(TICK);
+        while let Some(now) = event {
+            match now {
+                Event::Signal(caught) => command.pass_on(caught),
+                Event::Child => break,
+                Event::Done(heard) => hold.hear(heard),
             }
-            if signals.is_interrupted() {
-                return Err("interrupted".to_owned());
-            }
-            self.store.wait(KEEP);
+            event = signals.next(Duration::ZERO);
         }
     }
+}
 
-    fn wait_for(&mut self, command: &mut Command, signals: &mut Signals<()>) -> i32 {
-        loop {
-            match command.status() {
-                Ok(None) => {}
-                Ok(Some(status)) => return crate::run::as_number(status),
-                Err(error) => {
-                    say(&format!("the command cannot be waited for: {error}"));
-                    return TRY_LATER;
-                }
-            }
-            match signals.next(KEEP) {
-                Some(Event::Signal(caught)) => command.pass_on(caught),
-                Some(_) => {}
-                None => self.look(),
-            }
-        }
+/// The exit status, if this does not end by the signal that came.
+fn leave(status: i32, has_run: bool, is_resumed: bool, signals: &mut Signals<Heard>) -> i32 {
+    if has_run && !is_resumed {
+        say(&format!("the command ended with {status}"));
+        return STILL_PAUSED;
     }
-
-    /// Tells of nodes that are lost.
-    fn look(&mut self) {
-        if let Err(trouble) = self.store.keep() {
-            say(&format!("{trouble}. The nodes stay paused until their deadlines."));
-            return;
-        }
-        let Ok(acks) = self.acks() else { return };
-        for node in lost(&self.paused, &acks, self.token) {
-            say(&format!("node {node} is lost: it opens with its deadline"));
-            self.paused.retain(|paused| *paused != node);
-        }
+    let is_interrupted = signals.is_interrupted();
+    let Some(caught) = signals.caught.filter(|_| is_interrupted) else { return status };
+    let as_status = 128 + caught.signal as i32;
+    if !has_run || status == as_status {
+        end_by(caught.signal);
+        return as_status;
     }
+    status
 }

@@ -1,13 +1,25 @@
-//! What is asked of a store. All that a process writes goes with it: a while after its last sign of life, it is gone.
+//! What is asked of a store. What is written goes with a lease, which somebody keeps alive: a while after the last sign
+//! of life, it is gone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-/// For how long what a process wrote outlives its last sign of life.
-pub const LEASE: Duration = Duration::from_secs(5);
-/// How often it shows one, and how long a question to the store may take. Two of them can fail, and the lease holds:
-/// `KEEP + 2 * LIMIT <= LEASE`.
-pub const KEEP: Duration = Duration::from_millis(1500);
-pub const LIMIT: Duration = Duration::from_millis(1500);
+use super::etcd::Etcd;
+use crate::options::Etcd as Options;
+
+/// For how long a lease outlives the last sign of life.
+pub const LEASE: Duration = Duration::from_secs(10);
+/// How often there is one; how long a question to the store may take; when it is asked again. Two questions can fail,
+/// and there is still time to act on it.
+pub const KEEP: Duration = Duration::from_millis(2000);
+pub const LIMIT: Duration = Duration::from_millis(2500);
+pub const AFTER_FAILURE: Duration = Duration::from_millis(200);
+/// What is left then.
+pub const NOTICE: Duration = Duration::from_millis(2500);
+const _: () = assert!(
+    KEEP.as_millis() + 2 * (LIMIT.as_millis() + AFTER_FAILURE.as_millis()) + NOTICE.as_millis()
+        <= LEASE.as_millis()
+);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -15,21 +27,43 @@ pub struct Entry {
     pub value: String,
     /// Grows with each key that is made in the store: no two keys have the same, and no later one a smaller.
     pub made: i64,
+    pub lease: Lease,
 }
 
-/// Why the store did not do it, in words.
+pub type Lease = i64;
+
+/// Why the store did not do it, in words, with what to do.
 pub type Trouble = String;
 
-pub trait Store {
-    fn list(&mut self, prefix: &str) -> Result<Vec<Entry>, Trouble>;
+/// Called whenever something has changed, or may have.
+pub type Wake = Box<dyn Fn() + Send>;
+
+pub trait Store: Send + Sync {
+    fn list(&self, prefix: &str) -> Result<Vec<Entry>, Trouble>;
     /// Makes a key that is not there: when it was made, or nothing if it is.
-    fn create(&mut self, key: &str, value: &str) -> Result<Option<i64>, Trouble>;
+    fn create(&self, key: &str, value: &str, lease: Lease) -> Result<Option<i64>, Trouble>;
     /// Writes a key while the other one is still the one that was made then.
-    fn put_while(&mut self, key: &str, value: &str, other: (&str, i64)) -> Result<bool, Trouble>;
+    fn put_while(
+        &self,
+        key: &str,
+        value: &str,
+        lease: Lease,
+        other: (&str, i64),
+    ) -> Result<bool, Trouble>;
     /// Removes a key that was made then.
-    fn remove(&mut self, key: &str, made: i64) -> Result<(), Trouble>;
-    /// Shows a sign of life. False if it comes too late, and all that this process wrote is gone.
-    fn keep(&mut self) -> Result<bool, Trouble>;
-    /// Waits until something has changed, but no longer than that.
-    fn wait(&mut self, time: Duration);
+    fn remove(&self, key: &str, made: i64) -> Result<bool, Trouble>;
+    fn grant(&self) -> Result<Lease, Trouble>;
+    /// A sign of life. False if it comes too late, and all that went with the lease is gone.
+    fn keep(&self, lease: Lease) -> Result<bool, Trouble>;
+    /// Ends a lease, and all that goes with it.
+    fn revoke(&self, lease: Lease) -> Result<(), Trouble>;
+    /// The time since the last sign of life, if there is such a lease.
+    fn silent_for(&self, lease: Lease) -> Result<Option<Duration>, Trouble>;
+    fn watch(&self, prefix: &str, wake: Wake);
+}
+
+pub fn open(options: &Options) -> Result<Arc<dyn Store>, Trouble> {
+    let etcd = Etcd::new(options);
+    etcd.check()?;
+    Ok(Arc::new(etcd))
 }
