@@ -12,90 +12,90 @@ use Test::More;
 use lib "$Bin/lib";
 use Intermission::Test;
 use Intermission::Test::Command;
-use Intermission::Test::Etcd;
+use Intermission::Test::Fleet;
 
-my $http = <<'EOC';
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-EOC
-my @nodes = map { Intermission::Test->new } 1 .. 3;
-my ($one, $two, $three) = @nodes;
-my $etcd = Intermission::Test::Etcd->new($one);
-plan skip_all => 'needs etcd (package etcd-server)' if !$etcd;
-for my $t (@nodes) {
-    $t->origin('/slow' => { wait => 1 });
-    $t->start($http);
-}
-my @etcd = ('--etcd' => $etcd->url);
-my $folder = $one->folder;
-my $until_told = "echo >$folder/pid; until [ -e $folder/go ]; do sleep 0.02; done; exit 4";
-
-sub states {
-    return join ' ', map { $_->status('shop')->{state} } @nodes;
-}
-
-sub agent {
-    my ($t, $name) = @_;
-    my $agent = Intermission::Test::Command->new($one, 'agent', @etcd, '--node' => $name,
-        '--url' => control_url($t));
-    $agent->wait_said(qr/node $name is part of the fleet/);
-    return $agent;
-}
-
-sub begin {
-    unlink map {"$folder/$_"} qw(pid go);
-    return Intermission::Test::Command->new($one, 'run', '--fleet' => 'shop', @etcd, '--for' => '15s',
-        @_, 'sh', '-c' => $until_told);
-}
-sub go_on { return $one->write_file('go', '') }
+my $fleet = Intermission::Test::Fleet->new(nodes => [qw(one two three)])
+    or plan skip_all => 'needs etcd (package etcd-server)';
+my ($one, $two, $three) = $fleet->nodes;
+my @etcd = $fleet->etcd->options;
+my @app = ('--app' => 'shop', @etcd);
 
 # Nobody there.
-my $command = begin();
+my $command = $fleet->begin;
 is $command->status, 75, 'a fleet without nodes';
-like $command->said, qr/no node is part of the fleet: start an agent beside each nginx/, 'is told';
-
-my @agents = (agent($one, 'one'), agent($two, 'two'), agent($three, 'three'));
-my $twin = intermission($one, 'agent', @etcd, '--node' => 'two', '--url' => control_url($one));
-is $twin->status, 75, 'a name that is taken';
-like $twin->said, qr/there is a node two already, at .*: give this one another name/, 'is told';
+is $command->said, "intermission: no node is part of the fleet: start an agent beside each nginx. "
+    . "Nothing was paused.\n", 'is told in one line';
+like intermission($one, 'fleet', 'status', @app)->out, qr/^total: 0 nodes, .*; not held$/m, 'and shown';
 
 # All.
-$command = begin();
-wait_for { -s "$folder/pid" } 'the command to run';
-is states(), 'paused paused paused', 'all are paused when the command runs';
+$fleet->agents;
+$command = $fleet->begin('--nodes' => 3);
+ok $fleet->wait_running($command), 'the command runs';
+is $fleet->states, 'paused paused paused', 'all are paused when it does';
 like $command->said, qr/paused at 3 nodes, and quiet after \d+\.\d s: running sh/, 'which is told';
+my @held = map { $_->hold(GET => '/held') } $fleet->nodes;
 my $other = intermission($one, 'run', '--fleet' => 'shop', @etcd, 'true');
 is $other->status, 75, 'another holder';
-like $other->said, qr/the app shop is paused already, by another holder/, 'has to wait';
-is states(), 'paused paused paused', 'and changes nothing';
-go_on();
+like $other->said, qr/\A.*the app shop is paused already, by another holder \(.*, process \d+\): .*\n\z/,
+    'has to wait, and is told who it is';
+is $fleet->states, 'paused paused paused', 'it changes nothing';
+my $shown = intermission($one, 'fleet', 'status', @app)->out;
+like $shown, qr/^$_: paused, \d+ held, 0 in flight, last seen \d+ s ago$/m, "$_ is shown"
+    for qw(one two three);
+like $shown, qr/^total: 3 nodes, .*held by .*, process \d+$/m, 'the total and the holder as well';
+my $json = intermission($one, 'fleet', 'status', @app, '--json')->out;
+like $json, qr/"state":"paused"/, 'in JSON as well';
+$fleet->go_on;
 is $command->status, 4, 'the exit status is the command\'s';
-wait_for { states() eq 'open open open' } 'all to be resumed';
-pass 'all are resumed';
+is $fleet->states =~ s/releasing/open/gr, 'open open open', 'all are resumed by then';
+like $command->said, qr/resumed at 3 nodes, 3 requests held/, 'which is told';
+is_deeply [ map { $_->response->status } @held ], [ (200) x 3 ], 'and nobody is lost';
+
+# One does not get quiet.
+my $slow = $two->client->get('/slow');
+$two->{origin}->wait_requests(2);
+$command = $fleet->begin('--drain' => '1s');
+is $command->status, 75, 'a node that does not get quiet';
+like $command->said, qr/node two: it did not get quiet in time: wait for longer \(--drain\)\. Nothing was run/,
+    'is named';
+ok !$fleet->is_running, 'nothing is run';
+$fleet->wait_states('open open open', 'all are resumed');
+$two->{origin}->answer;
+is $slow->response->status, 200, 'the slow one is answered';
 
 # One is paused already, by hand.
 $two->enable('shop');
-$command = begin();
+$command = $fleet->begin;
 is $command->status, 75, 'a node that is paused by another call';
-like $command->said, qr/node two: another call has paused it already: wait for its end. Nothing was run/, 'is named';
-ok !-e "$folder/pid", 'nothing is run';
-wait_for { states() eq 'open paused open' } 'the others to be resumed';
-pass 'the others are resumed, and the pause of the other call goes on';
+like $command->said, qr/node two: another call has paused it already: wait for its end\. Nothing was run/,
+    'is named';
+ok !$fleet->is_running, 'nothing is run';
+$fleet->wait_states('open paused open', 'the others are resumed, the other pause goes on');
 $two->disable('shop');
 
-# The holder is killed.
-$command = begin();
-wait_for { -s "$folder/pid" } 'the command to run';
-$command->signal('KILL');
-go_on();
-wait_for { states() eq 'open open open' } 'all to be resumed';
-pass 'when the holder is killed, all are resumed';
+# Fewer nodes than there are.
+$command = $fleet->begin('--nodes' => 4);
+is $command->status, 75, 'fewer nodes than expected';
+like $command->said, qr/3 nodes are part of the fleet, and not 4 \(--nodes\): one, three, two\. Nothing was/,
+    'are named';
 
-$_->signal('TERM') for @agents;
-$etcd->stop;
-$_->stop for @nodes;
-done_testing;
+# By hand.
+$command = $fleet->begin;
+ok $fleet->wait_running($command), 'a command runs';
+my $refused = intermission($one, 'fleet', 'resume', @app);
+is $refused->status, 64, 'the emergency exit asks, and nobody is there';
+is $fleet->states, 'paused paused paused', 'so nothing is done';
+is intermission($one, 'fleet', 'resume', @app, '--yes')->status, 0, 'the emergency exit';
+$fleet->wait_states('open open open', 'all are resumed');
+$command->wait_said(qr/another call has ended the pause \(intermission fleet resume\)/);
+$fleet->go_on;
+is $command->status, 4, 'the holder is told, and its command goes on';
+
+# An interruption.
+$command = $fleet->begin;
+ok $fleet->wait_running($command), 'a command runs';
+$command->signal('TERM');
+is $command->died_of, 15, 'a signal ends it, and the command';
+is $fleet->states =~ s/releasing/open/gr, 'open open open', 'all are resumed by then';
+
+$fleet->finish;

@@ -46,8 +46,8 @@ fn main() -> ExitCode {
 fn act(action: Action) -> Result<i32, String> {
     match action {
         Action::Run(mut options) => match options.fleet.take() {
-            Some(fleet) => fleet::run(options, &fleet),
-            None => run::run(options),
+            Some(fleet) => fleet::run(*options, &fleet),
+            None => run::run(*options),
         },
         Action::Agent(options) => fleet::agent(options),
         Action::Fleet { action: FleetAction::Status(options) } => fleet::status(options),

@@ -53,7 +53,7 @@ pub enum Action {
         help_template = HELP,
         args_override_self = true
     )]
-    Run(Run),
+    Run(Box<Run>),
     /// show the state of the app
     #[command(
         display_name = "intermission status",

@@ -31,7 +31,8 @@ pub fn agent(options: Options) -> Result<i32, String> {
             keeper = told(membership.begin(), &mut said);
         }
         let is_busy = told(node.look(), &mut said);
-        if keeper.is_some() && is_busy.is_some() && said.take().is_some() {
+        let is_heard = keeper.as_ref().is_some_and(Keeper::is_heard) && is_busy.is_some();
+        if is_heard && said.take().is_some() {
             say("the store is back");
         }
         let time = if is_busy == Some(true) { Duration::ZERO } else { node.rest().min(KEEP) };

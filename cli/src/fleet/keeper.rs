@@ -45,6 +45,11 @@ impl Keeper {
         self.life.lock().unwrap_or_else(PoisonError::into_inner).is_over
     }
 
+    /// The store has heard of this process lately.
+    pub fn is_heard(&self) -> bool {
+        self.left() > LEASE.saturating_sub(KEEP * 2)
+    }
+
     /// What keeps the store from hearing of this process, if something does.
     pub fn trouble(&self) -> Option<Trouble> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner).trouble.clone()

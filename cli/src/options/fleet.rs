@@ -32,10 +32,8 @@ pub struct Etcd {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum OnLoss {
-    /// say so, and leave it to the command
     #[default]
     GoOn,
-    /// end the command with SIGTERM
     Stop,
 }
 
@@ -47,8 +45,9 @@ pub struct OfRun {
     /// with --fleet: how many nodes there have to be. An nginx without an agent is not known
     #[arg(long, value_name = "N", value_parser = values::count, allow_hyphen_values = true)]
     nodes: Option<u32>,
-    /// with --fleet: what to do when a node is lost while the command runs
-    #[arg(long, value_name = "WHAT")]
+    /// with --fleet: what to do when a node is lost while the command runs: go-on, which is to say so and leave it to
+    /// the command, or stop, which ends the command (SIGTERM)
+    #[arg(long, value_name = "WHAT", hide_possible_values = true)]
     on_loss: Option<OnLoss>,
     #[command(flatten)]
     etcd: Etcd,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Deserializer, Value, json};
 use ureq::http::Response;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use ureq::{Agent, Body, Error};
@@ -22,6 +22,9 @@ use crate::say::printable;
 const LONGEST_ANSWER: u64 = 64 << 20;
 /// A watch of which nothing is heard for so long is begun anew, as its connection may be cut.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+/// etcd takes no user from the name in a certificate that comes this way, and so none with a name, once it has users.
+const OF_NAMED_CERTIFICATE: &str = "it has users, and then takes no certificate with a name here: give --etcd-cert one \
+                                    without CN";
 const IDLE_CONNECTIONS: usize = 2;
 
 pub struct Gateway {
@@ -109,12 +112,15 @@ impl Gateway {
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec();
         let body = body.map_err(Failure::of)?;
-        // A stream has its first answer in the first line.
-        let first = body.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        match serde_json::from_slice::<Value>(first) {
-            Ok(answer) if status == 200 && answer.is_object() => Ok(answer),
-            Ok(answer) if answer["error"].is_string() || answer["message"].is_string() => {
+        // A stream has more behind it, and an error has trailers, which are not told apart from it.
+        let first = Deserializer::from_slice(&body).into_iter::<Value>().next();
+        match first.and_then(Result::ok) {
+            Some(answer) if status == 200 && answer.is_object() => Ok(answer),
+            Some(answer) if answer["error"].is_string() || answer["message"].is_string() => {
                 Err(Failure::of_answer(&answer))
+            }
+            _ if body.starts_with(b"CommonName of client") => {
+                Err(Failure::refused(OF_NAMED_CERTIFICATE.to_owned()))
             }
             _ => Err(Failure::refused(format!(
                 "something else answers there ({status}), or an etcd before 3.4: check the address"

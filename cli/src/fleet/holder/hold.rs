@@ -8,7 +8,7 @@ use super::looker::{Ask, Heard, Looker, View};
 use crate::fleet::decide::{Moment, Want};
 use crate::fleet::keeper::Keeper;
 use crate::fleet::keys;
-use crate::fleet::store::{KEEP, LEASE, NOTICE, Store, Trouble};
+use crate::fleet::store::{NOTICE, Store, Trouble};
 use crate::fleet::watcher::{News, Verdict, Watcher};
 use crate::say::{progress, requests, say};
 use crate::signals::{Event, Signals};
@@ -154,7 +154,7 @@ impl Hold {
             Told::Over
         } else if left <= NOTICE {
             Told::Notice
-        } else if left <= LEASE.saturating_sub(KEEP * 2) {
+        } else if !self.keeper.is_heard() {
             Told::Trouble
         } else {
             Told::Nothing
