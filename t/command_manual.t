@@ -16,7 +16,7 @@ use Intermission::Test::Files qw(program);
 
 my $root = abs_path("$Bin/..");
 my ($program) = Intermission::Test::Command::program();
-my @commands = qw(run status enable disable maintenance watch);
+my @commands = ('fleet status', qw(run status enable disable maintenance watch agent));
 
 # The page.
 my $page = slurp("$root/docs/intermission.1");
@@ -43,7 +43,7 @@ SKIP: {
 # Completion.
 for my $shell (qw(bash zsh fish)) {
     my $script = `$program completion $shell`;
-    like $script, qr/\Q$_\E/, "$shell: it knows $_" for @commands, 'drain', 'canary';
+    like $script, qr/\Q$_\E/, "$shell: it knows $_" for ( map {split} @commands ), 'drain', 'canary';
     SKIP: {
         skip "there is no $shell", 1 if !program($shell);
         open my $check, '|-', "$shell -n 2>&1" or die "$shell: $!";

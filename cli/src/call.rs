@@ -1,10 +1,10 @@
 //! Calls to a control location.
 
 mod answer;
-mod connect;
-mod netrc;
+pub mod connect;
+pub mod netrc;
 mod proxy;
-mod tls;
+pub mod tls;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

@@ -35,6 +35,8 @@ pub fn manual() -> String {
     }
     for command in &commands {
         chapter(&mut page, command);
+        let parts = command.get_subcommands().filter(|command| command.get_name() != "help");
+        parts.for_each(|part| chapter(&mut page, part));
     }
     paragraphs(&mut page, &after(&root), "SH");
     page.control("SH", ["SEE ALSO"]);
@@ -43,7 +45,7 @@ pub fn manual() -> String {
 }
 
 fn chapter(page: &mut Roff, command: &Command) {
-    let name = format!("INTERMISSION {}", command.get_name().to_uppercase());
+    let name = command.get_display_name().unwrap_or(command.get_name()).to_uppercase();
     page.control("SH", [name.as_str()]);
     usage(page, command);
     paragraphs(page, &before(command), "SS");

@@ -4,6 +4,7 @@ mod address;
 mod app;
 mod call;
 mod drain;
+mod fleet;
 mod made;
 mod options;
 mod pass_on;
@@ -13,12 +14,13 @@ mod say;
 mod signals;
 mod status;
 mod time;
+mod view;
 mod watch;
 
 use std::env;
 use std::process::ExitCode;
 
-use options::{Action, Wrong};
+use options::{Action, FleetAction, Wrong};
 use say::{print, say};
 
 fn main() -> ExitCode {
@@ -43,7 +45,14 @@ fn main() -> ExitCode {
 /// The exit status, or why there is nothing to do.
 fn act(action: Action) -> Result<i32, String> {
     match action {
-        Action::Run(options) => run::run(options),
+        Action::Run(mut options) => match options.fleet.take() {
+            Some(fleet) => fleet::run(*options, &fleet),
+            None => run::run(*options),
+        },
+        Action::Agent(options) => fleet::agent(options),
+        Action::Fleet { action: FleetAction::Status(options) } => fleet::status(options),
+        Action::Fleet { action: FleetAction::Watch(options) } => fleet::watch(options),
+        Action::Fleet { action: FleetAction::Resume(options) } => fleet::resume(options),
         Action::Status(options) => Ok(pass_on::status(options)),
         Action::Enable(mut options) => match options.drain.take() {
             Some(drain) => drain::enable(options, &drain),

@@ -1,5 +1,6 @@
 //! The options, and what is wrong with them.
 
+mod fleet;
 mod values;
 mod wrong;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
+pub use self::fleet::{Agent, Etcd, Fleet, FleetAction, FleetResume, FleetShow, OnLoss};
 pub use self::wrong::Wrong;
 use crate::address::Address;
 use crate::time::Time;
@@ -51,7 +53,7 @@ pub enum Action {
         help_template = HELP,
         args_override_self = true
     )]
-    Run(Run),
+    Run(Box<Run>),
     /// show the state of the app
     #[command(
         display_name = "intermission status",
@@ -97,6 +99,27 @@ pub enum Action {
         args_override_self = true
     )]
     Watch(Show),
+    /// have this nginx paused and resumed with the others of its fleet
+    #[command(
+        display_name = "intermission agent",
+        override_usage = "intermission agent --etcd URL --node NAME --url URL [OPTION]...",
+        before_help = include_str!("help/agent.txt"),
+        help_template = HELP,
+        args_override_self = true
+    )]
+    Agent(Agent),
+    /// show all nodes of a fleet, or resume an app at all of them
+    #[command(
+        display_name = "intermission fleet",
+        override_usage = "intermission fleet status|watch --app NAME --etcd URL [OPTION]...\n  \
+            intermission fleet resume --app NAME --etcd URL [OPTION]...",
+        before_help = include_str!("help/fleet.txt"),
+        help_template = "{name} - {about}\n\nusage:\n  {usage}\n\n{before-help}commands:\n{subcommands}\n"
+    )]
+    Fleet {
+        #[command(subcommand)]
+        action: FleetAction,
+    },
     /// print what a shell needs to complete this command
     #[command(
         display_name = "intermission completion",
@@ -182,6 +205,11 @@ pub struct Run {
     pub lasts: Time,
     #[command(flatten)]
     pub pace: Pace,
+    #[command(flatten)]
+    pub of_fleet: fleet::OfRun,
+    /// What the options above come to.
+    #[arg(skip)]
+    pub fleet: Option<Fleet>,
     /// the command to run, with its arguments
     #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true,
         value_hint = ValueHint::CommandWithArguments)]
@@ -250,6 +278,9 @@ pub fn read(words: Vec<OsString>, urls_by_default: &str) -> Result<Action, Wrong
 impl Action {
     fn check(&mut self, urls_by_default: &str) -> Result<(), String> {
         match self {
+            Self::Run(run) if run.of_fleet.is_given() => run.check_fleet(),
+            Self::Agent(agent) => agent.check(),
+            Self::Fleet { action } => action.check(),
             Self::Run(run) => {
                 run.place.check(urls_by_default)?;
                 run.check()

@@ -3,7 +3,7 @@
 //! Calls that change the app's state are made one after the other, and each that was made is waited for, whatever signal
 //! comes meanwhile: so it is known what it did, and no renewal is under way when the app is resumed.
 
-mod command;
+pub mod command;
 
 use std::process::ExitStatus;
 use std::thread;
@@ -100,7 +100,7 @@ fn begin_renewal(pause: &mut Pause, rhythm: Rhythm) -> Option<Instant> {
 }
 
 /// As a shell has it.
-fn as_number(status: ExitStatus) -> i32 {
+pub fn as_number(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
     status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(TRY_LATER)
 }

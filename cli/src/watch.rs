@@ -1,6 +1,5 @@
 //! Shows the state again and again.
 
-use std::io::{IsTerminal, stdout};
 use std::process;
 use std::thread::sleep;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use crate::call::{Answer, LIMIT, Server, number};
 use crate::options::Show;
 use crate::say::{print, printable};
 use crate::time::seconds;
+use crate::view::View;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -39,25 +39,6 @@ pub fn watch(options: Show) -> ! {
         }
         is_first = false;
         sleep(INTERVAL);
-    }
-}
-
-#[derive(Default)]
-struct View {
-    shown: Vec<String>,
-}
-
-impl View {
-    fn show(&mut self, lines: Vec<String>) {
-        if stdout().is_terminal() {
-            let rows = self.shown.len();
-            let up = if rows == 0 { String::new() } else { format!("\x1b[{rows}A") };
-            let lines: String = lines.iter().map(|line| format!("\x1b[K{line}\n")).collect();
-            print(&format!("{up}{lines}\x1b[J"));
-        } else if lines != self.shown {
-            print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>());
-        }
-        self.shown = lines;
     }
 }
 

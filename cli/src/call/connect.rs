@@ -21,13 +21,18 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error};
 
 use super::answer::{Answer, Verdict};
-use super::tls::{TlsConnector, TlsFailed};
+use super::tls::{Identity, TlsConnector, TlsFailed};
 use super::{LIMIT, proxy};
 use crate::address::Address;
 use crate::say::printable;
 
 /// A client for this address, or why there can be none.
 pub fn agent(address: &Address) -> Result<Agent, String> {
+    agent_as(address, Identity::default(), 0)
+}
+
+/// The same as somebody, with so many connections that are kept for the next call.
+pub fn agent_as(address: &Address, identity: Identity, idle: usize) -> Result<Agent, String> {
     let socket = address.socket().map(Path::to_owned);
     let proxy = match socket {
         Some(_) => None,
@@ -37,7 +42,8 @@ pub fn agent(address: &Address) -> Result<Agent, String> {
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
-        .max_idle_connections(0)
+        .max_idle_connections(idle)
+        .max_idle_connections_per_host(idle)
         .timeout_connect(Some(LIMIT))
         .proxy(proxy)
         .build();
@@ -46,7 +52,7 @@ pub fn agent(address: &Address) -> Result<Agent, String> {
         ().chain(SocketConnector { socket })
             .chain(ConnectProxyConnector::default())
             .chain(TcpConnector::default())
-            .chain(TlsConnector::default());
+            .chain(TlsConnector::new(identity));
     Ok(Agent::with_parts(config, connector, names))
 }
 
@@ -80,12 +86,12 @@ fn lost(why: &str) -> String {
     format!("the call failed, and the server's error log may say why: {}", printable(why))
 }
 
-fn with_cause(error: &Error) -> String {
+pub fn with_cause(error: &Error) -> String {
     error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 /// Of none of these is a call that was sent already.
-fn is_of_connecting(kind: ErrorKind) -> bool {
+pub fn is_of_connecting(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::ConnectionRefused

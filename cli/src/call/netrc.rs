@@ -9,13 +9,18 @@ use ureq::http::Uri;
 
 /// What goes into the header `Authorization`, if there is a password for this host.
 pub fn authorization(address: &str) -> Option<String> {
+    let (login, password) = login_at(address)?;
+    Some(format!("Basic {}", BASE64_STANDARD.encode(format!("{login}:{password}"))))
+}
+
+/// Who this is at that host, and the password.
+pub fn login_at(address: &str) -> Option<(String, String)> {
     let file = env::var_os("NETRC")
         .map(Into::into)
         .or_else(|| env::var_os("HOME").map(|home| std::path::Path::new(&home).join(".netrc")))?;
     let text = fs::read_to_string(file).ok()?;
     let uri: Uri = address.parse().ok()?;
-    let (login, password) = login(&text, uri.host()?.trim_matches(['[', ']']))?;
-    Some(format!("Basic {}", BASE64_STANDARD.encode(format!("{login}:{password}"))))
+    login(&text, uri.host()?.trim_matches(['[', ']']))
 }
 
 /// Login and password of the first entry for this host, or of the default.

@@ -3,13 +3,13 @@
 use std::env;
 use std::fmt::{self, Debug, Display, Formatter};
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore,
@@ -47,8 +47,17 @@ fn failed(why: impl Display) -> Error {
     Error::Other(Box::new(TlsFailed(why.to_string())))
 }
 
+/// Whom to trust, if not those of the environment, and what to show, if a server asks who calls.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    pub trusted: Option<PathBuf>,
+    /// A certificate, and its key.
+    pub shown: Option<(PathBuf, PathBuf)>,
+}
+
 #[derive(Debug, Default)]
 pub struct TlsConnector {
+    identity: Identity,
     config: OnceLock<Arc<ClientConfig>>,
 }
 
@@ -85,12 +94,16 @@ impl<In: Transport> Connector<In> for TlsConnector {
 }
 
 impl TlsConnector {
+    pub fn new(identity: Identity) -> Self {
+        Self { identity, config: OnceLock::new() }
+    }
+
     fn config(&self) -> Result<Arc<ClientConfig>, Error> {
         if let Some(config) = self.config.get() {
             return Ok(config.clone());
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let trusted = trusted()?;
+        let trusted = trusted(self.identity.trusted.clone())?;
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(trusted.iter().cloned());
         let authorities =
@@ -101,18 +114,29 @@ impl TlsConnector {
             .with_safe_default_protocol_versions()
             .map_err(failed)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier { trusted, authorities }))
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(Arc::new(Verifier { trusted, authorities }));
+        let config = match &self.identity.shown {
+            Some((certificate, key)) => {
+                let key_of = |error| failed(format_args!("{}: {error}", key.display()));
+                let key = PrivateKeyDer::from_pem_file(key).map_err(key_of)?;
+                config.with_client_auth_cert(certificates(certificate)?, key).map_err(failed)?
+            }
+            None => config.with_no_client_auth(),
+        };
         Ok(self.config.get_or_init(|| Arc::new(config)).clone())
     }
 }
 
-fn trusted() -> Result<Vec<CertificateDer<'static>>, Error> {
-    let Some(file) = env::var_os("CURL_CA_BUNDLE").filter(|file| !file.is_empty()) else {
-        return Ok(rustls_native_certs::load_native_certs().certs);
-    };
-    let file = PathBuf::from(file);
-    let certificates = CertificateDer::pem_file_iter(&file).and_then(Iterator::collect);
+fn trusted(file: Option<PathBuf>) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let of_environment = || env::var_os("CURL_CA_BUNDLE").filter(|file| !file.is_empty());
+    match file.or_else(|| of_environment().map(PathBuf::from)) {
+        Some(file) => certificates(&file),
+        None => Ok(rustls_native_certs::load_native_certs().certs),
+    }
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let certificates = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
     certificates.map_err(|error| failed(format_args!("{}: {error}", file.display())))
 }
 
@@ -214,7 +238,7 @@ impl Transport for TlsTransport {
     }
 
     fn is_open(&mut self) -> bool {
-        false
+        self.stream.sock.get_mut().is_open()
     }
 
     fn is_tls(&self) -> bool {

@@ -26,3 +26,14 @@ fn positive(text: &str) -> Option<u32> {
     let is_plain = text.chars().all(|c| c.is_ascii_digit()) && !text.starts_with('0');
     text.parse().ok().filter(|number| is_plain && *number <= LARGEST)
 }
+
+pub fn etcd(text: &str) -> Result<Address, &'static str> {
+    let address = text.parse::<Address>().ok().filter(|address| address.socket().is_none());
+    address.ok_or("expected http://HOST:2379 or https://HOST:2379")
+}
+
+pub fn node(text: &str) -> Result<String, &'static str> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let is_name = (1..=100).contains(&text.len()) && text.chars().all(fits);
+    is_name.then(|| text.to_owned()).ok_or("expected up to 100 letters, digits, dots, - and _")
+}

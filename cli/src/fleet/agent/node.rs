@@ -1,0 +1,265 @@
+//! What an agent does at its nginx.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::address::Address;
+use crate::call::{Answer, Argument, Server, Verdict};
+use crate::fleet::decide::{Ack, CHECK, Moment, Paused, State, Step, Want};
+use crate::fleet::keys;
+use crate::fleet::store::{KEEP, Lease, Store, Trouble};
+use crate::say::{requests, say};
+
+/// The part of a drain between two looks at the store.
+const SLICE: Duration = Duration::from_secs(1);
+/// nginx is on this machine, and one app that is stuck must not keep the others from being renewed.
+const LIMIT: Duration = Duration::from_secs(2);
+
+pub struct Node {
+    name: String,
+    server: Server,
+    store: Arc<dyn Store>,
+    begun: Instant,
+    apps: BTreeMap<String, State>,
+    /// What was said of the store's values.
+    objections: BTreeSet<String>,
+}
+
+/// What is wanted of an app, and what goes with it.
+#[derive(Clone, Copy)]
+struct Order<'a> {
+    app: &'a str,
+    want: Want,
+    lease: Lease,
+}
+
+impl Node {
+    pub fn new(name: String, url: Address, store: Arc<dyn Store>) -> Self {
+        let (server, begun) = (Server::new(url), Instant::now());
+        let (apps, objections) = (BTreeMap::new(), BTreeSet::new());
+        Self { name, server, store, begun, apps, objections }
+    }
+
+    /// How long nothing has to be done, if nothing changes.
+    pub fn rest(&self) -> Duration {
+        let has_pause = self.apps.values().any(|state| matches!(state, State::Paused(_)));
+        if has_pause { CHECK } else { KEEP }
+    }
+
+    /// Does what is to be done for each app: whether there is more.
+    pub fn look(&mut self) -> Result<bool, Trouble> {
+        let (mut wants, mut unclear) = (BTreeMap::new(), BTreeSet::new());
+        let entries = self.store.list(keys::APPS)?;
+        let mut objections = BTreeSet::new();
+        for entry in &entries {
+            match keys::want(entry) {
+                Ok((_, want)) => drop(wants.insert(keys::name(entry), (want, entry.lease))),
+                Err(problem) => {
+                    unclear.insert(keys::name(entry));
+                    if !self.objections.contains(&problem) {
+                        say(&problem);
+                    }
+                    objections.insert(problem);
+                }
+            }
+        }
+        self.objections = objections;
+        let names: BTreeSet<_> = self.apps.keys().chain(wants.keys()).cloned().collect();
+        let mut is_busy = false;
+        for app in names.iter().filter(|app| !unclear.contains(*app)) {
+            let state = self.apps.get(app).copied().unwrap_or_default();
+            let order =
+                wants.get(app).map(|(want, lease)| Order { app, want: *want, lease: *lease });
+            let step = state.step(order.map(|order| order.want), self.begun.elapsed());
+            let next = match (step, order) {
+                (Step::Forget, _) => State::Open,
+                (Step::Resume(paused, own), order) => {
+                    self.resume(app, paused, order.filter(|_| own.is_some()))?
+                }
+                (step, Some(order)) => self.act(order, state, step)?,
+                (_, None) => state,
+            };
+            is_busy |= next != state && next != State::Open || matches!(step, Step::Drain(..));
+            if next == State::Open {
+                self.apps.remove(app);
+            } else {
+                self.apps.insert(app.clone(), next);
+            }
+        }
+        Ok(is_busy)
+    }
+
+    fn now(&self) -> Moment {
+        self.begun.elapsed()
+    }
+
+    fn act(&self, order: Order, state: State, step: Step) -> Result<State, Trouble> {
+        match step {
+            Step::Pause(_) => self.pause(order),
+            Step::Drain(_, paused) => self.drain(order, paused),
+            Step::Renew(_, paused) => self.renew(order, paused),
+            Step::Check(_, paused) => self.check(order, paused),
+            Step::TooLate(_, paused) => {
+                self.call("disable", order.app, &[number(paused.pause)], LIMIT);
+                self.fail(order, "it did not get quiet in time: wait for longer (--drain)")
+            }
+            Step::Nothing | Step::Forget | Step::Resume(..) => Ok(state),
+        }
+    }
+
+    fn pause(&self, order: Order) -> Result<State, Trouble> {
+        if let Some(before) = self.said_before(order)? {
+            return self.take_up(order, &before);
+        }
+        let answer = self.call("enable", order.app, &[lasts(order.want)], LIMIT);
+        let Some(pause) = answer.facts.pause.filter(|_| answer.has_paused()) else {
+            let why = match answer.verdict {
+                Verdict::Ok if answer.facts.pause.is_none() => {
+                    "its module is older than 0.2.0: update it".to_owned()
+                }
+                Verdict::Ok => "another call has paused it already: wait for its end".to_owned(),
+                _ => answer.line,
+            };
+            return self.fail(order, &why);
+        };
+        say(&format!("app {}: paused", order.app));
+        let (token, beat, now) = (order.want.token, order.want.beat, self.now());
+        let is_quiet = false;
+        Ok(State::Paused(Paused { token, pause, since: now, is_quiet, beat, checked: now }))
+    }
+
+    /// What an agent before this one has said.
+    fn said_before(&self, order: Order) -> Result<Option<Ack>, Trouble> {
+        let key = keys::ack(order.app, &self.name);
+        let entries = self.store.list(&key)?;
+        let own = entries.iter().find(|entry| entry.key == key);
+        let ack = own.and_then(|entry| keys::ack_of(entry).ok());
+        Ok(ack.filter(|ack| ack.token == order.want.token))
+    }
+
+    /// Goes on with the pause of an agent before this one.
+    fn take_up(&self, order: Order, before: &Ack) -> Result<State, Trouble> {
+        let (token, pause, now) = (order.want.token, before.pause, self.now());
+        if before.is_open || before.why.is_some() {
+            return Ok(State::Over { token });
+        }
+        say(&format!("app {}: going on with the pause of the agent before", order.app));
+        let (is_quiet, beat) = (before.is_quiet, before.beat);
+        let paused = Paused { token, pause, since: now, is_quiet, beat, checked: now };
+        if is_quiet { self.renew(order, paused) } else { Ok(State::Paused(paused)) }
+    }
+
+    fn drain(&self, order: Order, paused: Paused) -> Result<State, Trouble> {
+        let slice = SLICE.min(order.want.drain);
+        let arguments = [
+            lasts(order.want),
+            number(paused.pause),
+            ("drain", millis(slice)),
+            (
+                "settle",
+                if order.want.settle.is_zero() { "".into() } else { millis(order.want.settle) },
+            ),
+            ("keep", "1".into()),
+        ];
+        let answer = self.call("enable", order.app, &arguments, slice + LIMIT);
+        let is_quiet = match answer.verdict {
+            Verdict::Ok => true,
+            Verdict::Refused(504) => false,
+            _ if answer.is_of_past_pause() => return self.fail(order, PAST),
+            Verdict::Lost => return Ok(State::Paused(paused)),
+            _ => return self.fail(order, &answer.line),
+        };
+        self.paused(order, Paused { is_quiet, ..paused }, &answer)
+    }
+
+    fn renew(&self, order: Order, paused: Paused) -> Result<State, Trouble> {
+        let arguments = [lasts(order.want), number(paused.pause)];
+        let answer = self.call("enable", order.app, &arguments, LIMIT);
+        if answer.is_of_past_pause() {
+            return self.fail(order, PAST);
+        } else if !answer.is_ok() {
+            say(&format!("app {}: the pause could not be renewed: {}", order.app, answer.line));
+            return Ok(State::Paused(paused));
+        }
+        self.paused(order, paused, &answer)
+    }
+
+    fn check(&self, order: Order, paused: Paused) -> Result<State, Trouble> {
+        let answer = self.call("status", order.app, &[], LIMIT);
+        if answer.is_ok() && answer.facts.pause != Some(paused.pause) {
+            return self.fail(order, PAST);
+        }
+        // An nginx that does not answer is seen by what is not acknowledged.
+        Ok(State::Paused(Paused { checked: self.now(), ..paused }))
+    }
+
+    /// Says that it is paused for a time that begins with the beat of this order at the earliest.
+    fn paused(&self, order: Order, paused: Paused, answer: &Answer) -> Result<State, Trouble> {
+        let ack = Ack {
+            beat: order.want.beat,
+            pause: paused.pause,
+            is_quiet: paused.is_quiet,
+            held: answer.facts.held,
+            in_flight: answer.facts.in_flight,
+            ..self.ack(order)
+        };
+        self.say_to(order, &ack)?;
+        let checked = self.now();
+        Ok(State::Paused(Paused { beat: order.want.beat, checked, ..paused }))
+    }
+
+    /// For a holder who is still there, or has gone.
+    fn resume(&self, app: &str, paused: Paused, order: Option<Order>) -> Result<State, Trouble> {
+        let held = self.call("status", app, &[], LIMIT).facts.held;
+        let answer = self.call("disable", app, &[number(paused.pause)], LIMIT);
+        if !answer.is_ok() && !answer.is_of_past_pause() {
+            say(&format!("app {app}: it could not be resumed: {}", answer.line));
+            return Ok(State::Paused(paused));
+        }
+        say(&format!("app {app}: resumed, {} held", requests(held)));
+        let Some(order) = order else { return Ok(State::Open) };
+        let ack = Ack { is_open: true, held, pause: paused.pause, ..self.ack(order) };
+        self.say_to(order, &ack)?;
+        Ok(State::Over { token: paused.token })
+    }
+
+    fn fail(&self, order: Order, why: &str) -> Result<State, Trouble> {
+        say(&format!("app {}: {why}", order.app));
+        self.say_to(order, &Ack { why: Some(why.to_owned()), ..self.ack(order) })?;
+        Ok(State::Over { token: order.want.token })
+    }
+
+    fn ack(&self, order: Order) -> Ack {
+        let (node, token) = (self.name.clone(), order.want.token);
+        Ack { node, token, ..Ack::default() }
+    }
+
+    /// What is said to a holder that has gone is said to nobody.
+    fn say_to(&self, order: Order, ack: &Ack) -> Result<(), Trouble> {
+        let (key, value) = (keys::ack(order.app, &ack.node), keys::of_ack(ack));
+        let holder = (&*keys::app(order.app), ack.token);
+        self.store.put_while(&key, &value, order.lease, holder).map(|_| ())
+    }
+
+    fn call(&self, call: &str, app: &str, others: &[Argument], limit: Duration) -> Answer {
+        let mut arguments = vec![("app", OsString::from(app))];
+        arguments.extend_from_slice(others);
+        self.server.call(call, limit, &arguments)
+    }
+}
+
+const PAST: &str = "another call, a restart of nginx or its deadline has ended its pause";
+
+fn lasts(want: Want) -> Argument {
+    ("for", millis(want.lasts))
+}
+
+fn millis(time: Duration) -> OsString {
+    format!("{}ms", time.as_millis()).into()
+}
+
+fn number(pause: u64) -> Argument {
+    ("pause", pause.to_string().into())
+}

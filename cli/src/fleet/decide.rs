@@ -1,0 +1,165 @@
+//! What an agent decides, given what is wanted and the time. No input, no output.
+
+use std::time::Duration;
+
+/// The time since something began.
+pub type Moment = Duration;
+
+/// How often an agent looks whether a pause that it looks after is still there.
+pub const CHECK: Duration = Duration::from_secs(1);
+
+/// That an app is to be paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// Which holder's: greater than that of all holders before.
+    pub token: i64,
+    pub lasts: Duration,
+    pub drain: Duration,
+    pub settle: Duration,
+    /// How often the holder has wanted it: with each time the pause is to be renewed.
+    pub beat: u64,
+    /// It is to be resumed.
+    pub is_over: bool,
+}
+
+/// What a node says of a want.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ack {
+    pub node: String,
+    pub token: i64,
+    /// The pause lasts from a moment on at which this was wanted already.
+    pub beat: u64,
+    pub pause: u64,
+    pub is_quiet: bool,
+    /// It is resumed.
+    pub is_open: bool,
+    pub held: u64,
+    pub in_flight: u64,
+    /// Why it is not paused, if so.
+    pub why: Option<String>,
+}
+
+/// What an agent has done with an app.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    #[default]
+    Open,
+    Paused(Paused),
+    /// It is not paused for that holder any more, or could not be.
+    Over {
+        token: i64,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paused {
+    pub token: i64,
+    pub pause: u64,
+    pub since: Moment,
+    pub is_quiet: bool,
+    /// The last one for which it was renewed.
+    pub beat: u64,
+    pub checked: Moment,
+}
+
+/// What an agent does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Nothing,
+    /// There is nothing to remember of this app.
+    Forget,
+    Pause(Want),
+    /// Wait for a while until nothing is in flight.
+    Drain(Want, Paused),
+    TooLate(Want, Paused),
+    Renew(Want, Paused),
+    Check(Want, Paused),
+    Resume(Paused, Option<Want>),
+}
+
+impl State {
+    /// What is to be done, as the store has just said what is wanted. As long as it says nothing, nothing is done: a
+    /// pause that is not renewed ends with its deadline.
+    pub fn step(&self, want: Option<Want>, now: Moment) -> Step {
+        let own = |token: i64| want.filter(|want| want.token == token);
+        match *self {
+            Self::Open => want.filter(|want| !want.is_over).map_or(Step::Forget, Step::Pause),
+            Self::Over { token } => match want {
+                None => Step::Forget,
+                Some(want) if want.token > token && !want.is_over => Step::Pause(want),
+                Some(_) => Step::Nothing,
+            },
+            Self::Paused(paused) => match own(paused.token) {
+                Some(want) if !want.is_over => paused.step(want, now),
+                own => Step::Resume(paused, own),
+            },
+        }
+    }
+}
+
+impl Paused {
+    fn step(self, want: Want, now: Moment) -> Step {
+        if !self.is_quiet && now.saturating_sub(self.since) >= want.drain {
+            Step::TooLate(want, self)
+        } else if !self.is_quiet {
+            Step::Drain(want, self)
+        } else if want.beat != self.beat {
+            Step::Renew(want, self)
+        } else if now.saturating_sub(self.checked) >= CHECK {
+            Step::Check(want, self)
+        } else {
+            Step::Nothing
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    fn want(token: i64) -> Want {
+        let (lasts, drain, settle) = (seconds(30), seconds(10), seconds(0));
+        Want { token, lasts, drain, settle, beat: 2, is_over: false }
+    }
+
+    fn paused(token: i64, is_quiet: bool, beat: u64) -> Paused {
+        Paused { token, pause: 7, since: seconds(0), is_quiet, beat, checked: seconds(9) }
+    }
+
+    #[test]
+    fn an_agent_does_what_the_holder_wants() {
+        use State::{Open, Over};
+        let of = State::Paused;
+        let (loud, quiet, late) = (paused(3, false, 2), paused(3, true, 2), paused(3, true, 1));
+        let over = Want { is_over: true, ..want(3) };
+        let short = Want { drain: seconds(5), ..want(3) };
+        let cases = [
+            (Open, None, Step::Forget),
+            (Open, Some(want(3)), Step::Pause(want(3))),
+            (Open, Some(over), Step::Forget),
+            (of(loud), Some(want(3)), Step::Drain(want(3), loud)),
+            (of(loud), Some(short), Step::TooLate(short, loud)),
+            (of(quiet), Some(want(3)), Step::Nothing),
+            (of(quiet), Some(short), Step::Nothing),
+            (of(late), Some(want(3)), Step::Renew(want(3), late)),
+            (of(quiet), Some(over), Step::Resume(quiet, Some(over))),
+            (of(quiet), None, Step::Resume(quiet, None)),
+            // Another holder: first what was done for the one before is undone.
+            (of(quiet), Some(want(4)), Step::Resume(quiet, None)),
+            (Over { token: 3 }, Some(want(3)), Step::Nothing),
+            (Over { token: 3 }, Some(want(4)), Step::Pause(want(4))),
+            (Over { token: 3 }, None, Step::Forget),
+            // What a former holder wants comes late.
+            (Over { token: 3 }, Some(want(2)), Step::Nothing),
+        ];
+        for (state, want, step) in cases {
+            assert_eq!(state.step(want, seconds(9)), step, "{state:?} {want:?}");
+        }
+        let check = Step::Check(want(3), quiet);
+        assert_eq!(of(quiet).step(Some(want(3)), seconds(10)), check);
+    }
+}

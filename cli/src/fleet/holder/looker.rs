@@ -1,0 +1,121 @@
+//! Looks at the store for a holder, beside: a question may take a while.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use crate::fleet::decide::{Ack, Want};
+use crate::fleet::keys;
+use crate::fleet::store::{Lease, Store, Trouble};
+use crate::signals::{Event, keep_away};
+
+pub enum Ask {
+    Look,
+    /// Write this, and look.
+    Want(Want),
+}
+
+/// What a look has brought.
+pub type Heard = Result<View, Trouble>;
+
+/// What the store has, or had when it could last be asked.
+#[derive(Default)]
+pub struct View {
+    pub nodes: Vec<String>,
+    pub acks: Vec<Ack>,
+    /// The app's key is still the one that this holder made.
+    pub is_own: Option<bool>,
+    /// It says that the app is to be resumed.
+    pub is_over: bool,
+    /// A value that nobody here understands.
+    pub foreign: Option<String>,
+    pub trouble: Option<Trouble>,
+}
+
+pub struct Looker {
+    asks: Sender<Ask>,
+}
+
+struct Looking {
+    store: Arc<dyn Store>,
+    app: String,
+    holder: String,
+    token: i64,
+    lease: Lease,
+}
+
+impl Looker {
+    pub fn begin(
+        store: &Arc<dyn Store>,
+        app: &str,
+        holder: String,
+        (token, lease): (i64, Lease),
+        heard: Sender<Event<Heard>>,
+    ) -> Result<Self, Trouble> {
+        let (asks, asked) = channel();
+        let looking = Looking { store: store.clone(), app: app.to_owned(), holder, token, lease };
+        thread::Builder::new()
+            .spawn(move || {
+                keep_away();
+                looking.run(&asked, &heard);
+            })
+            .map_err(|error| format!("no thread can be started: {error}"))?;
+        let watching = asks.clone();
+        store.watch(keys::NODES, Box::new(move || drop(watching.send(Ask::Look))));
+        for prefix in [keys::acks(app), keys::app(app)] {
+            let watching = asks.clone();
+            store.watch(&prefix, Box::new(move || drop(watching.send(Ask::Look))));
+        }
+        Ok(Self { asks })
+    }
+
+    pub fn ask(&self, ask: Ask) {
+        // Without the thread nothing is heard, and that is told.
+        let _ = self.asks.send(ask);
+    }
+}
+
+impl Looking {
+    /// Many questions at once are one.
+    fn run(&self, asked: &Receiver<Ask>, heard: &Sender<Event<Heard>>) {
+        while let Ok(first) = asked.recv() {
+            let mut want = None;
+            for ask in std::iter::once(first).chain(asked.try_iter()) {
+                if let Ask::Want(new) = ask {
+                    want = Some(new);
+                }
+            }
+            if heard.send(Event::Done(self.look(want))).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn look(&self, want: Option<Want>) -> Heard {
+        let key = keys::app(&self.app);
+        if let Some(want) = want {
+            let value = keys::of_want(&self.holder, &want);
+            self.store.put_while(&key, &value, self.lease, (&key, self.token))?;
+        }
+        let mut view = View::default();
+        let entries = self.store.list(&key)?;
+        let own = entries.iter().find(|entry| entry.key == key && entry.made == self.token);
+        view.is_own = Some(own.is_some());
+        view.is_over =
+            own.and_then(|entry| keys::want(entry).ok()).is_some_and(|(_, want)| want.is_over);
+        // Acknowledgements first: whoever has said something by then is in the list of nodes, or has left it.
+        for entry in self.store.list(&keys::acks(&self.app))? {
+            match keys::ack_of(&entry) {
+                Ok(ack) => view.acks.push(ack),
+                Err(problem) => view.foreign = Some(problem),
+            }
+        }
+        for entry in self.store.list(keys::NODES)? {
+            match keys::check_node(&entry) {
+                Ok(node) => view.nodes.push(node),
+                Err(problem) => view.foreign = Some(problem),
+            }
+        }
+        Ok(view)
+    }
+}

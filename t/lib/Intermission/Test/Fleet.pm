@@ -1,0 +1,133 @@
+package Intermission::Test::Fleet;
+
+# A few nginxes as a fleet: each with an origin, a control location behind a unix socket, and an agent.
+#
+#     my $fleet = Intermission::Test::Fleet->new(nodes => [qw(one two)]) or plan skip_all => $Intermission::Test::Fleet::NEEDS;
+#     my $fleet = Intermission::Test::Fleet->new(nodes => [qw(one two)], hosts => [qw(etcd holder)]);
+#     my $command = $fleet->begin('--drain' => '2s');   # `run`, with a command that lasts until go_on
+#     $fleet->states;                                   # "paused open"
+#     $fleet->finish;
+
+use strict;
+use warnings;
+
+use Test::More;
+
+use Intermission::Test;
+use Intermission::Test::Command;
+use Intermission::Test::Etcd;
+use Intermission::Test::Hosts;
+
+our $NEEDS = 'needs etcd (package etcd-server), and network namespaces';
+
+use constant HTTP => <<'EOC';
+    server {
+        listen 127.0.0.1:%%PORT_80%%;
+        listen unix:%%FOLDER%%/nginx.sock;
+        intermission on;
+        intermission_app_name shop;
+        location / { proxy_pass http://%%ORIGIN%%; }
+        location /intermission/ { intermission_control; }
+    }
+EOC
+
+# With `hosts`, each node's agent is on a host of that name, and so are these; etcd is on those of `etcd`.
+sub new {
+    my ($class, %with) = @_;
+    my @names = @{ $with{nodes} };
+    return if !Intermission::Test::Etcd::is_here();
+    my $self = bless { names => \@names, agents => {} }, $class;
+    if ($with{hosts}) {
+        $self->{hosts} = Intermission::Test::Hosts->new(@{ $with{hosts} }, @names) or return;
+    }
+    for my $name (@names) {
+        my $t = $self->{node}{$name} = Intermission::Test->new(%{ $with{nginx} // {} });
+        $t->origin('/slow' => { wait => 1 });
+        $t->start(HTTP);
+    }
+    my ($first) = @names;
+    $self->{t} = $self->{node}{$first};
+    my @on = $self->{hosts} ? (hosts => $self->{hosts}, on => $with{etcd} // ['etcd']) : ();
+    $self->{etcd} = Intermission::Test::Etcd->new($self->{t}, @on, %{ $with{with_etcd} // {} });
+    return $self;
+}
+
+sub t { return $_[0]{t} }
+sub etcd { return $_[0]{etcd} }
+sub hosts { return $_[0]{hosts} }
+sub node { return $_[0]{node}{ $_[1] } }
+sub nodes { return @{ $_[0]{node} }{ @{ $_[0]{names} } } }
+
+# A command line that begins with the name of this program's command, at that host, if there are hosts.
+sub start {
+    my ($self, $host, @words) = @_;
+    my @at = $self->{hosts} && $host ? $self->{hosts}->at($host) : ();
+    return Intermission::Test::Command->start($self->t, {}, @at,
+        Intermission::Test::Command::program(), @words);
+}
+
+sub socket_of { return 'unix:' . $_[0]->node($_[1])->folder . '/nginx.sock:/intermission' }
+
+sub agent {
+    my ($self, $name, @before) = @_;
+    my @at = $self->{hosts} ? $self->{hosts}->at($name) : ();
+    my $agent = Intermission::Test::Command->start($self->t, {}, @at, @before,
+        Intermission::Test::Command::program(), 'agent', $self->etcd->options, '--node' => $name,
+        '--url' => $self->socket_of($name));
+    $agent->wait_said(qr/node $name is part of the fleet/);
+    $self->{agents}{$name} = $agent;
+    return $agent;
+}
+
+sub agents { return map { $_[0]->agent($_) } @{ $_[0]{names} } }
+sub agent_of { return $_[0]{agents}{ $_[1] } }
+
+# `run`, at the host `holder` if there are hosts.
+sub begin {
+    my ($self, @options) = @_;
+    my $folder = $self->t->folder;
+    unlink map {"$folder/$_"} qw(pid go);
+    my $until_told = "echo \$\$ >$folder/pid; until [ -e $folder/go ]; do sleep 0.02; done; exit 4";
+    return $self->start('holder', 'run', '--fleet' => 'shop', $self->etcd->options, '--for' => '15s',
+        @options, 'sh', '-c' => $until_told);
+}
+
+sub is_running { return -s $_[0]->t->folder . '/pid' }
+
+# The command that is run goes on.
+sub is_alive { return kill 0, int Intermission::Test::Server::slurp($_[0]->t->folder . '/pid') }
+
+sub wait_running {
+    my ($self, $command) = @_;
+    wait_for { $self->is_running || $command->is_over } 'the command to run';
+    return $self->is_running || (diag($command->said), 0);
+}
+
+sub go_on { return $_[0]->t->write_file('go', '') }
+
+sub states {
+    my ($self) = @_;
+    return join ' ', map { $_->status('shop')->{state} } $self->nodes;
+}
+
+sub wait_states {
+    my ($self, $states, $what, $limit) = @_;
+    my $seen = '';
+    my $came = eval {
+        wait_for { ($seen = $self->states) eq $states } $what, $limit;
+    };
+    ok $came, $what or diag "they are: $seen";
+    return;
+}
+
+sub finish {
+    my ($self) = @_;
+    $_->signal('TERM') for values %{ $self->{agents} };
+    $_->status for values %{ $self->{agents} };
+    $self->etcd->stop;
+    $_->stop for $self->nodes;
+    $self->hosts->remove if $self->hosts;
+    return done_testing;
+}
+
+1;
