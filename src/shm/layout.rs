@@ -21,7 +21,7 @@ use crate::shared::{Shared32, Shared64};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"intermis");
 
 /// Changes with every change of the layout.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// As many processes as an nginx master can have (`NGX_MAX_PROCESSES`).
 pub const SLOTS: usize = 1024;
