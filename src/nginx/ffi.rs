@@ -6,6 +6,7 @@ pub mod client;
 pub mod clock;
 pub mod connections;
 pub mod constants;
+pub mod groups;
 pub mod headers;
 pub mod identity;
 pub mod inotify;

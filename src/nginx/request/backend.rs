@@ -4,13 +4,14 @@ use core::ffi::c_void;
 
 use nginx_sys::{
     NGX_ERROR, NGX_OK, ngx_chain_t, ngx_conf_t, ngx_http_request_t, ngx_http_upstream_init_peer_pt,
-    ngx_http_upstream_rr_peers_t, ngx_http_upstream_srv_conf_t, ngx_int_t,
+    ngx_http_upstream_srv_conf_t, ngx_int_t,
 };
 use ngx::http::{HttpModuleConfExt, HttpModuleMainConf, NgxHttpUpstreamModule};
 
 use super::take_back;
 use crate::nginx::conf::{LocConf, MainConf};
 use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::groups;
 use crate::nginx::ffi::identity::module;
 use crate::nginx::host::{Passage, Worker};
 
@@ -57,8 +58,12 @@ unsafe extern "C" fn init_peer(
     // SAFETY: nginx passes a living request that has an upstream, and the group of its servers.
     unsafe {
         let Some(init) = init_of(request, group) else { return FAILED };
-        if request == (*request).main && Passage::known(request).is_some_and(Passage::was_held) {
-            forgive(&mut *group);
+        if request == (*request).main {
+            let held = Passage::known(request).filter(|passage| passage.was_held());
+            if let (Some(passage), Some(worker)) = (held, Worker::here()) {
+                // There is somebody who waited until they are back.
+                groups::forgive(&*group, worker.state_change_of(passage));
+            }
         }
         let rc = init(request, group);
         let is_on = || LocConf::of(request).is_some_and(|conf| conf.auto == Some(true));
@@ -66,33 +71,6 @@ unsafe extern "C" fn init_peer(
             see_off(request);
         }
         rc
-    }
-}
-
-/// Forgets that servers of a group have failed, as nginx would not ask them for `fail_timeout`: there is
-/// somebody who waited until they are back. What several workers share is left to its `fail_timeout`.
-///
-/// # Safety
-///
-/// The group is one that nginx has set up.
-unsafe fn forgive(group: &mut ngx_http_upstream_srv_conf_t) {
-    // SAFETY: the caller's promise. All of nginx's ways to choose a server keep them in this way; what
-    // another module keeps there does not have the group's name where this has it.
-    unsafe {
-        let servers = group.peer.data.cast::<ngx_http_upstream_rr_peers_t>().as_mut();
-        let host = &raw mut group.host;
-        let Some(mut servers) = servers.filter(|servers| servers.name == host) else { return };
-        loop {
-            let mut next = servers.peer;
-            while let Some(server) = next.as_mut() {
-                server.fails = 0;
-                next = server.next;
-            }
-            match servers.next.as_mut() {
-                Some(backup) => servers = backup,
-                None => return,
-            }
-        }
     }
 }
 

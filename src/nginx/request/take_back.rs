@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::{hold, outcome};
 use crate::nginx::conf::{LocConf, Probe, Replay};
-use crate::nginx::ffi::headers;
+use crate::nginx::ffi::{groups, headers};
 use crate::nginx::host::{AtBackend, Passage, Taken, Worker, look_at_answers};
 use crate::worker::Patience;
 
@@ -53,8 +53,13 @@ pub unsafe fn consider(request: &mut ngx_http_request_t, at: &AtBackend, rc: ngx
             upstream.set_cacheable(0);
         }
         if let Some(entry) = passage.entry() {
-            let names = outcome::states(request).iter().filter_map(|state| state.peer.as_ref());
-            let names = names.map(|name| headers::bytes(name)).filter(|_| probe != Probe::Request);
+            let tried = outcome::states(request).iter().filter_map(|state| state.peer.as_ref());
+            // Those that nginx did not ask, as they failed before, may be back first.
+            let group = request.upstream.as_ref().and_then(|upstream| upstream.upstream.as_ref());
+            let others = group.map(|group| groups::servers_of(group)).unwrap_or_default();
+            let names =
+                tried.map(|name| headers::bytes(name)).chain(others.iter().map(Vec::as_slice));
+            let names = names.filter(|_| probe != Probe::Request);
             let path = match &probe {
                 Probe::Path(path) if speaks_http(request) => path,
                 _ => &[][..],
@@ -130,8 +135,9 @@ unsafe fn is_last_server(request: &ngx_http_request_t, upstream: &ngx_http_upstr
     // SAFETY: the caller's promise.
     unsafe {
         // Where there is no server left, nginx names the group.
-        let group = upstream.upstream.as_ref().map(|group| &raw const group.host);
-        let is_server = |peer: *const ngx_str_t| !peer.is_null() && Some(peer) != group;
+        let group = upstream.upstream.as_ref();
+        let is_group = |peer| group.is_some_and(|group| groups::is_named(group, peer));
+        let is_server = |peer: *const ngx_str_t| !peer.is_null() && !is_group(peer);
         let last = outcome::states(request).last();
         let tried = last.is_some_and(|state| is_server(state.peer));
         upstream.peer.tries == 0 || !tried
