@@ -8,6 +8,7 @@
 //! what is read without the lock stands in the [`lane`]s.
 
 pub mod lane;
+pub mod news;
 pub mod outage;
 pub mod pace;
 pub mod policy;
@@ -20,6 +21,7 @@ pub mod trial;
 use core::time::Duration;
 
 use lane::{NO_TICKET, Survey, Ticket};
+use news::News;
 use outage::Outage;
 use pace::Pace;
 use policy::Policy;
@@ -172,6 +174,7 @@ pub struct Gate {
     /// Whether that is the first of those who were held by themselves, and not a caller's.
     trial_of_outage: bool,
     pub outage: Outage,
+    news: News,
     /// The last canary, as it was when its verdict fell.
     pub last_trial: Trial,
     /// The numbers of the last pause and the last canary, each greater than all before: so one can be
@@ -203,6 +206,7 @@ impl Default for Gate {
             trial: Trial::default(),
             trial_of_outage: false,
             outage: Outage::default(),
+            news: News::default(),
             last_trial: Trial::default(),
             pauses: 0,
             trials: 0,

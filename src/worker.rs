@@ -7,6 +7,7 @@ mod calls;
 mod ending;
 mod host;
 mod list;
+mod news;
 mod outage;
 mod passage;
 mod queue;
@@ -65,6 +66,8 @@ pub struct Worker<H: Host> {
     seen_changes: Cell<u64>,
     leaving: Cell<bool>,
     watch: Watch,
+    /// Apps of which not all was said that happened.
+    unsaid: RefCell<Vec<AppId>>,
     /// Those who wait for an answer.
     callers: RefCell<Vec<H::Caller>>,
 }
@@ -94,6 +97,7 @@ impl<H: Host> Worker<H> {
             seen_changes: Cell::new(u64::MAX),
             leaving: Cell::new(false),
             watch: Watch::default(),
+            unsaid: RefCell::default(),
             callers: RefCell::default(),
         }
     }
@@ -135,6 +139,7 @@ impl<H: Host> Worker<H> {
         if self.seen_changes.replace(changes) != changes || self.due.get() <= now {
             self.look_at_all(now);
         }
+        self.say_rest(now);
         let queues = self.queues.iter().filter_map(OnceCell::get);
         for queue in queues.filter(|queue| !queue.is_empty() && !self.rests(queue.app, now)) {
             self.serve(queue.app);

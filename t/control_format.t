@@ -76,7 +76,7 @@ is_deeply [ sort keys %$status ],
     ],
     'the fields';
 is_deeply [ sort keys %{ $status->{totals} } ],
-    [qw(abandoned aborted bypassed held rejected released timed_out)], 'the totals';
+    [qw(abandoned aborted bypassed expired held outages probes rejected released taken_back timed_out)], 'the totals';
 is "$status->{app} $status->{state} $status->{held}", 'default paused 1', 'what is going on';
 like $status->{since}, $time, 'since when';
 is $status->{resumes_at}, undef, 'no end is set';

@@ -132,7 +132,7 @@ $t->disable($_) for sort keys %name_of;
 is $held->response->status, 200, 'what was held is released';
 
 # The rules' own test: what goes off when, in minutes.
-my $labels = 'job="nginx",instance="n",app="shop"';
+my %labels = map { $_->[0] => "job=\"nginx\",instance=\"n\",app=\"$_->[1]\"" } [ LABELS => 'shop' ], [ OTHERS => 'other' ];
 my %series = (
     'state{LABELS,state="paused"}' => '0 1 1 1 1 1 1',
     'state{LABELS,state="maintenance"}' => '0 0 0 0 0 0 0',
@@ -142,13 +142,17 @@ my %series = (
     'worker_held_requests{LABELS,worker="0"}' => '0 100 530 540 540 540 540',
     'requests_total{LABELS,outcome="rejected"}' => '0 0 0 0 0 5 5',
     'requests_total{LABELS,outcome="timed_out"}' => '0 0 0 0 0 0 0',
+    'state{OTHERS,state="down"}' => '0 1 1 1 1 1 1',
+    'state_age_seconds{OTHERS}' => '0 0 0 60 120 180 240',
+    'outages_total{OTHERS}' => '0 0 0 5 7 9 9',
+    'expired_requests_total{OTHERS}' => '0 0 0 0 0 5 5',
 );
 my $input = join '', map {
-    my $name = s/LABELS/$labels/r;
+    my $name = s/(LABELS|OTHERS)/$labels{$1}/r;
     "      - { series: 'intermission_$name', values: '$series{$_}' }\n"
 } sort keys %series;
 my @fire = map {"Intermission$_"}
-    qw(PausedTooLong WaitNearLimit HeldNearLimit WorkerNearLimit Rejects);
+    qw(PausedTooLong WaitNearLimit HeldNearLimit WorkerNearLimit Rejects BackendDown BackendFlaps Expires);
 my $fired = join '', map {"          - { labels: '{alertname=\"$_\"}', value: 1 }\n"} @fire;
 my $quiet = join '', map {"      - { eval_time: 2m, alertname: $_, exp_alerts: [] }\n"} @fire;
 $t->write_file('rules-test.yml', <<"EOF");

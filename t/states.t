@@ -2,7 +2,8 @@
 
 # Every cell of the tables in docs/states.md: an app is brought into the state of the column, the
 # call or the event of the row follows, and what comes of it is what the cell says. While an app
-# releases, one of its requests waits at the origin and keeps three others back.
+# releases, one of its requests waits at the origin and keeps three others back. While it is down, three wait for a backend that is
+# another one.
 
 use strict;
 use warnings;
@@ -21,8 +22,19 @@ $t->start(default_server(<<'EOF'));
     intermission_max_held 4;
     intermission_bypass $arg_bypass;
     intermission_release_concurrency 1;
+    location /away {
+        intermission_auto on;
+        intermission_auto_interval 20ms;
+        proxy_pass http://127.0.0.1:%%PORT_away%%;
+    }
+    location /away/briefly {
+        intermission_auto on;
+        intermission_auto_max_time 50ms;
+        proxy_pass http://127.0.0.1:%%PORT_away%%;
+    }
     location /brief { intermission_max_time 50ms; proxy_pass http://%%ORIGIN%%/; }
     location /up { return 200 up; }
+    location /pid { intermission off; return 200 $pid; }
     location /hurried/ { intermission_control; intermission_release_timeout 50ms; }
 EOF
 
@@ -42,6 +54,9 @@ my %reach = (
     paused => sub { pause_and_hold(3) },
     releasing => sub { pause_and_hold(4); $t->disable($app); at_origin(1) },
     maintenance => sub { $t->must('maintenance', app => $app) },
+    down => sub {
+        push @clients, $t->hold(GET => "/away?app=$app", app => $app, client => $t->client_at($worker)) for 1 .. 3;
+    },
 );
 
 # How many are held afterwards, if the row does not say otherwise.
@@ -50,6 +65,8 @@ my %held_after = (
     'paused releasing' => 2,
     'releasing paused' => 3,
     'releasing releasing' => 3,
+    'down down' => 3,
+    'down paused' => 3,
 );
 
 sub send_to {
@@ -85,11 +102,34 @@ sub meets_gate {
     return;
 }
 
+# Until one that finds no backend is the only one left.
+sub finds_no_backend {
+    my ($from) = @_;
+    send_to('/away');
+    $t->wait_held($from eq 'open' ? 1 : 4, $app);
+    for my $number ($from eq 'open' ? () : (1 .. 4)) {
+        at_origin($number);
+        $origin->answer;
+    }
+    return 1;
+}
+
+sub backend_comes_back {
+    my $there = Intermission::Test::Origin->new(port => $t->port('away'), answers => {});
+    is $_->response->status, 200, 'answered' for @clients;
+    $there->stop;
+    return 0;
+}
+
 # A canary of one, taken from what is held or from three that arrive.
 sub tries_canary {
     my ($from, $status) = @_;
     $origin->set('/' => { wait => 1, status => $status });
     my $caller = $t->call('disable', app => $app, canary => 1);
+    if ($from eq 'down') {
+        answers($caller->response, 409);
+        return 3;
+    }
     $t->wait_state('releasing', $app) if $from ne 'open';
     send_to('/') for $from eq 'maintenance' ? (1 .. 3) : ();
     at_origin(1 + ($from eq 'releasing')) if $from ne 'open';
@@ -125,7 +165,7 @@ my %row = (
     '`disable?app=*`' => sub { answers($t->control('disable', app => '*')); return },
     '`maintenance`' => sub {
         calls('maintenance');
-        my @refused = $_[0] eq 'paused' ? @clients : @clients[ 1 .. $#clients ];
+        my @refused = $_[0] eq 'releasing' ? @clients[ 1 .. $#clients ] : @clients;
         is $_->response->status, 503, 'what was held is refused' for @refused;
         return;
     },
@@ -145,7 +185,11 @@ my %row = (
         return 4;
     },
     'the client of a held request leaves' => sub { $clients[1]->close; return 2 },
-    'a request was held for `intermission_max_time`' => sub { meets_gate(send_to('/brief'), @_) },
+    'a request was held for `intermission_max_time`' => sub {
+        return meets_gate(send_to('/brief'), @_) if $_[0] ne 'down';
+        is send_to('/away/briefly')->response->status, 502, 'the usual error';
+        return 3;
+    },
     'nobody is held any more' => sub { $_->close for @clients; return 0 },
     'the deadline comes' => sub { $t->must('enable', app => $app, for => '50ms'); return },
     'a drain takes too long (504)' => sub { drains_too_long() },
@@ -157,11 +201,13 @@ my %row = (
     },
     'a canary comes back' => sub { tries_canary($_[0], 200) },
     'a canary fails (409)' => sub { tries_canary($_[0], 500) },
+    'a request finds no backend' => \&finds_no_backend,
+    'the backend comes back' => \&backend_comes_back,
     'a worker dies' => sub { $t->kill_worker($victim); return },
     'nginx is reloaded' => sub { $t->reload; return },
 );
 
-my @states = qw(open paused releasing maintenance);
+my @states = qw(open paused releasing maintenance down);
 my $number = 0;
 
 for my $line (split /\n/, slurp("$Bin/../docs/states.md")) {

@@ -7,91 +7,15 @@ use strict;
 use warnings;
 
 use FindBin qw($Bin);
-use IO::Socket::INET;
-use POSIX ();
 use Test::More;
 
 use lib "$Bin/lib";
 use Intermission::Test;
+use Intermission::Test::Gateway;
 
 my $t = Intermission::Test->new;
 
-# A backend for one protocol: for each connection, `read_request` returns the URI and the length of
-# the body, and `answer` what goes back. Its log is a file, a line for each request.
-sub backend {
-    my ($name, $read_request, $answer) = @_;
-    my $listener = IO::Socket::INET->new(
-        LocalAddr => '127.0.0.1', LocalPort => $t->port($name), Listen => 100, ReuseAddr => 1,
-    ) or die "listen: $!";
-    defined(my $pid = fork) or die "fork: $!";
-    return $pid if $pid;
-
-    @SIG{qw(INT TERM ALRM)} = ('DEFAULT') x 3;
-    alarm 300;
-    open my $log, '>>', $t->folder . '/backends.log';
-    $log->autoflush(1);
-    while (my $socket = $listener->accept) {
-        my ($uri, $length) = $read_request->($socket) or next;
-        print {$log} "$name $uri $length\n";
-        print {$socket} $answer->("$uri $length");
-    }
-    POSIX::_exit(0);
-}
-
-sub bytes {
-    my ($socket, $count) = @_;
-    my $bytes = '';
-    while (length $bytes < $count) {
-        sysread($socket, $bytes, $count - length $bytes, length $bytes) or last;
-    }
-    return $bytes;
-}
-
-# FastCGI: records until the empty one of its input.
-sub read_fastcgi {
-    my ($socket) = @_;
-    my ($parameters, $length) = ('', 0);
-    while (length(my $head = bytes($socket, 8)) == 8) {
-        my (undef, $type, undef, $size, $padding) = unpack 'CCnnC', $head;
-        my $content = substr bytes($socket, $size + $padding), 0, $size;
-        $parameters .= $content if $type == 4;
-        next if $type != 5;
-        return ($parameters =~ /REQUEST_URI(\/\w+)/, $length) if !$size;
-        $length += $size;
-    }
-    return;
-}
-
-sub answer_fastcgi {
-    my $content = "Content-Type: text/plain\r\n\r\n$_[0]";
-    return pack('CCnnCC', 1, 6, 1, length $content, 0, 0) . $content
-        . pack('CCnnCC NC3', 1, 3, 1, 8, 0, 0, 0, 0, 0, 0) . "\0";
-}
-
-# uwsgi: a size and pairs; SCGI: a netstring of them. The body is as long as they say.
-sub read_uwsgi {
-    my ($socket) = @_;
-    my (undef, $size) = unpack 'Cv', bytes($socket, 4);
-    my %value = unpack '(v/a*)*', bytes($socket, $size // 0);
-    return ($value{REQUEST_URI} // return, length bytes($socket, $value{CONTENT_LENGTH} || 0));
-}
-
-sub read_scgi {
-    my ($socket) = @_;
-    my $size = '';
-    while ((my $byte = bytes($socket, 1)) =~ /\d/) { $size .= $byte }
-    my %value = bytes($socket, ($size || 0) + 1) =~ /([^\0]+)\0([^\0]*)\0/g;
-    return ($value{REQUEST_URI} // return, length bytes($socket, $value{CONTENT_LENGTH} || 0));
-}
-
-sub answer_cgi { return "Status: 200 OK\r\nContent-Type: text/plain\r\n\r\n$_[0]" }
-
-my @backends = (
-    backend(fastcgi => \&read_fastcgi, \&answer_fastcgi),
-    backend(uwsgi => \&read_uwsgi, \&answer_cgi),
-    backend(scgi => \&read_scgi, \&answer_cgi),
-);
-END { kill 'TERM', @backends if @backends }
+my @backends = map { Intermission::Test::Gateway->new($t, $_) } qw(fastcgi uwsgi scgi);
 my $origin = $t->origin;
 
 $t->start(<<'EOF');

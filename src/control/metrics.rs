@@ -58,6 +58,7 @@ pub fn render(samples: &[Sample], memory: Memory) -> String {
     page.totals();
     page.waits();
     page.abandoned();
+    page.outages();
     page.memory(memory);
     page.text
 }
@@ -78,6 +79,13 @@ impl Page<'_> {
 
     fn gauge(&mut self, name: &str, help: &str, value: impl Fn(&Sample) -> f64) {
         self.begin(name, "gauge", help);
+        for (sample, app) in self.samples.iter().zip(&self.apps) {
+            let _ = writeln!(self.text, "intermission_{name}{{app=\"{app}\"}} {}", value(sample));
+        }
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: impl Fn(&Sample) -> u64) {
+        self.begin(name, "counter", help);
         for (sample, app) in self.samples.iter().zip(&self.apps) {
             let _ = writeln!(self.text, "intermission_{name}{{app=\"{app}\"}} {}", value(sample));
         }
@@ -110,11 +118,7 @@ impl Page<'_> {
     }
 
     fn totals(&mut self) {
-        self.begin("holds_total", "counter", "Requests that were ever held.");
-        for (sample, app) in self.samples.iter().zip(&self.apps) {
-            let held = sample.report.totals.held;
-            let _ = writeln!(self.text, "intermission_holds_total{{app=\"{app}\"}} {held}");
-        }
+        self.counter("holds_total", "Requests that were ever held.", |s| s.report.totals.held);
         self.begin("requests_total", "counter", "Requests that met a closed gate, by what came.");
         for (sample, app) in self.samples.iter().zip(&self.apps) {
             let totals = super::report::totals(&sample.report.totals);
@@ -153,14 +157,7 @@ impl Page<'_> {
 
     fn abandoned(&mut self) {
         let help = "Requests that went through and ended before the backend's answer was complete.";
-        self.begin("abandoned_requests_total", "counter", help);
-        for (sample, app) in self.samples.iter().zip(&self.apps) {
-            let total = sample.report.totals.abandoned;
-            let _ = writeln!(
-                self.text,
-                "intermission_abandoned_requests_total{{app=\"{app}\"}} {total}"
-            );
-        }
+        self.counter("abandoned_requests_total", help, |s| s.report.totals.abandoned);
         let help = "Time since the last request was abandoned, where one was.";
         self.begin("last_abandoned_seconds", "gauge", help);
         for (sample, app) in self.samples.iter().zip(&self.apps) {
@@ -175,6 +172,20 @@ impl Page<'_> {
         self.begin("uncounted_processes", "gauge", "Processes whose requests nobody counts.");
         let processes = self.samples.iter().map(|sample| sample.report.uncounted_processes).max();
         let _ = writeln!(self.text, "intermission_uncounted_processes {}", processes.unwrap_or(0));
+    }
+
+    fn outages(&mut self) {
+        self.counter("outages_total", "How often the backend was found to be down.", |s| {
+            s.report.outages.outages
+        });
+        self.counter("taken_back_requests_total", "Requests held as they found no backend.", |s| {
+            s.report.outages.taken_back
+        });
+        let help = "Requests held for as long as they may wait for their backend.";
+        self.counter("expired_requests_total", help, |s| s.report.outages.expired);
+        self.counter("probes_total", "How often was looked whether the backend is back.", |s| {
+            s.report.outages.probes
+        });
     }
 
     fn memory(&mut self, memory: Memory) {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::Done;
 use crate::gate::State;
+use crate::gate::outage::Tally;
 use crate::gate::totals::Totals;
 
 /// An app as `status` shows it.
@@ -26,6 +27,7 @@ pub struct Report {
     /// Processes that serve requests, or may, which nobody counts.
     pub uncounted_processes: usize,
     pub totals: Totals,
+    pub outages: Tally,
 }
 
 impl Report {
@@ -57,7 +59,7 @@ impl Report {
             number(self.last_abandoned_ms),
             self.uncounted_processes,
         );
-        for (name, total) in totals(&self.totals) {
+        for (name, total) in self.totals() {
             let _ = writeln!(lines, "total_{name}: {total}");
         }
         lines
@@ -66,7 +68,8 @@ impl Report {
     pub fn json(&self) -> String {
         let time = |at: &Option<String>| at.as_deref().map_or_else(|| "null".to_owned(), quoted);
         let number = |number: Option<u64>| number.map_or("null".to_owned(), |n| n.to_string());
-        let totals = totals(&self.totals).map(|(name, total)| format!("\"{name}\":{total}"));
+        let totals: Vec<_> =
+            self.totals().map(|(name, total)| format!("\"{name}\":{total}")).collect();
         format!(
             "{{\"app\":{},\"state\":\"{}\",\"held\":{},\"in_flight\":{},\"upgraded\":{},\
              \"oldest_wait_ms\":{},\"since\":{},\"resumes_at\":{},\"pause\":{},\"last_abandoned_ms\":{},\
@@ -85,6 +88,10 @@ impl Report {
             totals.join(","),
         )
     }
+
+    fn totals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        totals(&self.totals).into_iter().chain(of_outages(&self.outages))
+    }
 }
 
 /// The totals by name; those that ever were held come first.
@@ -97,6 +104,16 @@ pub fn totals(totals: &Totals) -> [(&'static str, u64); 7] {
         ("rejected", totals.rejected),
         ("bypassed", totals.bypassed),
         ("abandoned", totals.abandoned),
+    ]
+}
+
+/// What the outages of an app came to, by name.
+fn of_outages(tally: &Tally) -> [(&'static str, u64); 4] {
+    [
+        ("outages", tally.outages),
+        ("taken_back", tally.taken_back),
+        ("expired", tally.expired),
+        ("probes", tally.probes),
     ]
 }
 

@@ -5,6 +5,7 @@ use super::args::{Args, BadArgument, Disable, Enable, retry_after, shown};
 use super::report::{Report, quoted};
 use super::*;
 use crate::gate::State;
+use crate::gate::outage::Tally;
 use crate::gate::policy::{MAX_COUNT, MAX_RATE, Policy};
 use crate::gate::totals::Totals;
 
@@ -378,6 +379,7 @@ fn report(app: &[u8]) -> Report {
         last_abandoned_ms: Some(1500),
         uncounted_processes: 0,
         totals: Totals { held: 12, released: 9, bypassed: 4, abandoned: 1, ..Totals::default() },
+        outages: Tally { outages: 1, taken_back: 5, expired: 2, probes: 40 },
     }
 }
 
@@ -389,11 +391,13 @@ fn a_report_is_as_the_readme_has_it() {
          \"oldest_wait_ms\":4210,\"since\":\"2026-11-21T09:00:00Z\",\"resumes_at\":null,\
          \"pause\":1795000000000,\"last_abandoned_ms\":1500,\"uncounted_processes\":0,\
          \"totals\":{\"held\":12,\"released\":9,\"timed_out\":0,\"aborted\":0,\"rejected\":0,\
-         \"bypassed\":4,\"abandoned\":1}}"
+         \"bypassed\":4,\"abandoned\":1,\"outages\":1,\"taken_back\":5,\"expired\":2,\"probes\":40}}"
     );
     let text = report(b"default").text();
     assert!(text.starts_with("app: default\nstate: paused\nheld: 3\nin_flight: 2\nupgraded: 1\n"));
-    assert!(text.ends_with("total_bypassed: 4\ntotal_abandoned: 1\n"), "{text}");
+    let totals = "total_bypassed: 4\ntotal_abandoned: 1\ntotal_outages: 1\ntotal_taken_back: 5\n\
+                  total_expired: 2\ntotal_probes: 40\n";
+    assert!(text.ends_with(totals), "{text}");
     assert!(
         text.contains("\nresumes_at: -\npause: 1795000000000\nlast_abandoned_ms: 1500\n"),
         "{text}"

@@ -29,6 +29,7 @@ const TICK: u64 = 16;
 pub struct Outage {
     /// Tells it from all others, of any app.
     pub number: u64,
+    pub tally: Tally,
     /// When it began: those who are held as they came, and those who were taken back, wait since then
     /// at the earliest.
     pub since: Moment,
@@ -41,8 +42,17 @@ pub struct Outage {
     /// When the last probe began, and when the next one may.
     probed: Moment,
     next_probe: Moment,
-    /// How many requests were taken back, and how many probes there were.
+}
+
+/// What was done in all outages of an app.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many there were: the number of the last one.
+    pub outages: u64,
+    /// How many requests were taken back.
     pub taken_back: u64,
+    /// How many were held for as long as they may wait for their backend.
+    pub expired: u64,
     pub probes: u64,
 }
 
@@ -61,6 +71,8 @@ pub struct Failure {
     pub interval: Duration,
     /// Whether its place says that there is no probe but the first of those who are held.
     pub first_probes: bool,
+    /// Whether it was on its way when the backend went: that may listen for a moment longer.
+    pub broke_off: bool,
     pub policy: Policy,
 }
 
@@ -128,8 +140,12 @@ impl Gate {
             self.policy = failure.policy;
         }
         let change = goes_down.then(|| {
+            self.outage.tally.outages += 1;
             self.outage.interval = failure.interval;
             self.outage.neglect = if failure.first_probes { failure.interval } else { NEGLECT };
+            if failure.broke_off {
+                self.outage.probed = now;
+            }
             self.outage.goes_on(now);
             self.change(State::Down, now, Cause::Refused)
         });
@@ -138,7 +154,7 @@ impl Gate {
             None => self.outage.ticket(failure.arrived, failure.slot),
         };
         self.totals.held += 1;
-        self.outage.taken_back += 1;
+        self.outage.tally.taken_back += 1;
         Some(TakenBack { ticket, until, change })
     }
 
@@ -182,7 +198,7 @@ impl Gate {
         if self.probe_due() > now {
             return None;
         }
-        self.outage.probes += 1;
+        self.outage.tally.probes += 1;
         self.outage.probed = now;
         self.outage.next_probe = now.plus(LEASE);
         Some(self.outage.number)
@@ -239,6 +255,7 @@ mod tests {
             longest: Duration::from_secs(30),
             interval: Duration::from_millis(250),
             first_probes: false,
+            broke_off: false,
             policy: Policy::default(),
         }
     }
@@ -317,6 +334,14 @@ mod tests {
         gate.take_back(START, &first).unwrap();
         assert_eq!(gate.settle(after(249), &waiting(0)), None);
         assert_eq!(gate.settle(after(250), &waiting(0)).unwrap().cause, Cause::Probed);
+    }
+
+    #[test]
+    fn a_backend_that_has_just_gone_is_not_probed_at_once() {
+        let mut gate = Gate::default();
+        gate.take_back(START, &Failure { broke_off: true, ..failure(START, 0) }).unwrap();
+        assert_eq!(gate.begin_probe(after(249)), None);
+        assert_eq!(gate.begin_probe(after(250)), Some(1));
     }
 
     #[test]

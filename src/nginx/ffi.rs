@@ -11,6 +11,7 @@ pub mod constants;
 pub mod cycle;
 pub mod event;
 pub mod globals;
+pub mod groups;
 pub mod headers;
 pub mod identity;
 pub mod inotify;

@@ -276,8 +276,10 @@ impl Host for Nginx {
 
     fn tell(&self, told: Told<'_>) {
         match told {
-            Told::Changed { name, change, held, now } => {
-                log_change(name, change, held, change.cause.name());
+            Told::Changed { name, change, held, left_out, now } => {
+                if let Some(left_out) = left_out {
+                    log_change_by_itself(name, change, held, left_out);
+                }
                 if self.state_file.is_some() {
                     self.save.set(self.save.get().min(now.plus(SAVE_AFTER)));
                 }
@@ -341,4 +343,13 @@ pub fn log_change(name: &[u8], change: &Change, held: u32, by: &str) {
         change.from.name(),
         change.to.name(),
     );
+}
+
+/// The same for a change that nobody called for, with how many before it have no line.
+fn log_change_by_itself(name: &[u8], change: &Change, held: u32, left_out: u32) {
+    let by = change.cause.name();
+    match left_out {
+        0 => log_change(name, change, held, by),
+        more => log_change(name, change, held, &format!("{by} (left out before: {more})")),
+    }
 }

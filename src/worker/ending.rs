@@ -3,10 +3,9 @@
 use super::Worker;
 use super::host::{Fact, Host};
 use super::passage::{Ending, Flight, Passage, Stage};
-use crate::gate::State;
 use crate::gate::lane::{Count, NO_TICKET};
-use crate::gate::totals::Totals;
 use crate::gate::trial::Outcome;
+use crate::gate::{Gate, State};
 use crate::shm::{AppId, Entry};
 
 impl<H: Host> Passage<H> {
@@ -54,7 +53,10 @@ impl<H: Host> Worker<H> {
 
     /// A request was held for as long as it may be.
     pub fn time_out(&self, passage: &Passage<H>) {
-        self.withdraw(passage, Ending::TimedOut, |totals| totals.timed_out += 1);
+        self.withdraw(passage, Ending::TimedOut, |gate| {
+            gate.totals.timed_out += 1;
+            gate.outage.tally.expired += u64::from(gate.is_in_outage());
+        });
     }
 
     /// A request's connection is used for something else from now on (101).
@@ -116,7 +118,7 @@ impl<H: Host> Worker<H> {
     pub fn give_up(&self, passage: &Passage<H>) {
         let stage = passage.stage();
         if stage == Stage::Held {
-            self.withdraw(passage, Ending::Aborted, |totals| totals.aborted += 1);
+            self.withdraw(passage, Ending::Aborted, |gate| gate.totals.aborted += 1);
         } else if let Some(entry) = passage.entry.get() {
             if passage.ending.replace(Ending::Aborted) == Ending::Released {
                 self.count_end(&entry, passage, Ending::Aborted);
@@ -130,7 +132,7 @@ impl<H: Host> Worker<H> {
     }
 
     /// A request does not want to be released any more, and leaves its queue.
-    fn withdraw(&self, passage: &Passage<H>, why: Ending, count: impl FnOnce(&mut Totals)) {
+    fn withdraw(&self, passage: &Passage<H>, why: Ending, count: impl FnOnce(&mut Gate)) {
         let now = self.host.now();
         self.host.note(Fact::Withdraws(passage));
         passage.stop_holding(now);
@@ -144,7 +146,7 @@ impl<H: Host> Worker<H> {
         let waited = passage.waited(now).unwrap_or_default();
         self.update(entry.app(), |gate| {
             self.host.note(Fact::Withdrawn(passage, why));
-            count(&mut gate.totals);
+            count(gate);
             gate.waits.record(waited);
         });
         if was_first && !queue.is_busy() {

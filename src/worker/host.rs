@@ -115,8 +115,9 @@ pub enum Step {
 
 /// What a worker tells the world.
 pub enum Told<'t> {
-    /// An app changed by itself; so many are held.
-    Changed { name: &'t [u8], change: &'t Change, held: u32, now: Moment },
+    /// An app changed by itself; so many are held. `left_out`, if that is to be said: how many changes
+    /// before it were not.
+    Changed { name: &'t [u8], change: &'t Change, held: u32, left_out: Option<u32>, now: Moment },
     /// All of nginx ends, and so many are let go, as nobody is left to resume.
     Leaves { holding: usize },
     /// There is no room to count a request of the app of this name.

@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use super::Worker;
-use super::host::{Fact, Host, Told};
+use super::host::{Fact, Host};
 use super::passage::{Ending, Flight, Passage, Stage};
 use crate::gate::outage::{Failure, TakenBack};
 use crate::gate::policy::Policy;
@@ -64,6 +64,7 @@ impl<H: Host> Worker<H> {
             longest: patience.longest,
             interval: patience.probes,
             first_probes: patience.first_probes,
+            broke_off: abandoned,
             policy: patience.policy,
         };
         let take_back = |gate: &mut Gate| {
@@ -75,16 +76,15 @@ impl<H: Host> Worker<H> {
         let TakenBack { ticket, until, change } = locked.update(app, take_back).flatten()?;
         let since = failure.held.map_or(now, |(since, _)| since);
         self.enqueue(queue, passage, entry, (since, ticket), patience.looks, now);
-        let name = change.map(|_| locked.name(app).to_vec()).unwrap_or_default();
+        let news = self.news(&mut locked, app, change, survey.held + 1, now);
         drop(locked);
         self.began_to_hold(app, patience.looks, now);
         if abandoned {
             self.abandon(passage, flight);
         }
         self.stop_counting(passage, flight, Outcome::Failed(status));
-        if let Some(change) = &change {
-            self.host.tell(Told::Changed { name: &name, change, held: survey.held + 1, now });
-            self.notify();
+        if let Some(news) = &news {
+            self.announce(news, now);
         }
         Some(until)
     }
@@ -102,6 +102,13 @@ impl<H: Host> Worker<H> {
     /// The state of the app that a request is held for, or was.
     pub fn state_for(&self, passage: &Passage<H>) -> Option<State> {
         passage.entry().map(|entry| self.zone.state(entry.app()))
+    }
+
+    /// A number for the last change of state of the app that a request was held for, of all that there are.
+    pub fn state_change_of(&self, passage: &Passage<H>) -> u64 {
+        let Some(app) = passage.entry().map(|entry| entry.app()) else { return 0 };
+        let since = self.zone.lock().gate(app).map_or(0, |gate| gate.since.as_micros());
+        since ^ (app.index() as u64).rotate_right(16)
     }
 
     /// The number of an app's outage.
@@ -164,12 +171,11 @@ impl<H: Host> Worker<H> {
             change
         };
         let change = locked.update(app, end).flatten();
-        let name = change.map(|_| locked.name(app).to_vec()).unwrap_or_default();
+        let news = self.news(&mut locked, app, change, survey.held, now);
         drop(locked);
         self.look_at(self.due_of(app));
-        if let Some(change) = &change {
-            self.host.tell(Told::Changed { name: &name, change, held: survey.held, now });
-            self.notify();
+        if let Some(news) = &news {
+            self.announce(news, now);
             self.serve_and_pass_on(app);
         }
     }

@@ -42,13 +42,12 @@ impl<H: Host> Worker<H> {
             // Under the lock: whoever takes up the state file must not undo it.
             self.zone.note_unsaved();
         }
-        let name = change.map(|_| locked.name(app).to_vec()).unwrap_or_default();
+        let news = self.news(&mut locked, app, change, survey.held, now);
         let queue = queue.filter(|queue| !queue.is_empty());
         let count = queue.map_or(0, |queue| self.take_turn(&mut locked, queue, now, &survey));
         drop(locked);
-        if let Some(change) = &change {
-            self.host.tell(Told::Changed { name: &name, change, held: survey.held, now });
-            self.notify();
+        if let Some(news) = &news {
+            self.announce(news, now);
             self.arm(now);
         }
         if let Some(queue) = queue {

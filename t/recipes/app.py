@@ -4,13 +4,16 @@
     POST /orders?ref=NAME  writes an order down
 
 With --database it keeps its orders in PostgreSQL, and otherwise in a file. Its connections to PostgreSQL are looked at
-before they are used, as the pools of most frameworks can do. A SIGTERM ends it at once.
+before they are used, as the pools of most frameworks can do. A SIGTERM ends it at once; with --graceful it takes what has
+connected, and no more, and ends when that is answered.
 """
 
 import argparse
 import http.server
 import queue
+import signal
 import socketserver
+import threading
 import time
 from urllib.parse import parse_qs, urlsplit
 
@@ -84,10 +87,23 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
     request_queue_size = 4096  # a release may bring as many connections at once
 
+    def end_gracefully(self):
+        self.shutdown()
+        self.socket.setblocking(False)
+        while True:
+            try:
+                request, address = self.socket.accept()
+            except BlockingIOError:
+                break
+            request.setblocking(True)
+            self.process_request(request, address)
+        self.server_close()
+
 
 parser = argparse.ArgumentParser(description="the application in the tests of the recipes")
 parser.add_argument("--port", type=int, required=True)
 parser.add_argument("--startup", type=float, default=0, help="seconds that it takes to start")
+parser.add_argument("--graceful", action="store_true")
 where = parser.add_mutually_exclusive_group(required=True)
 where.add_argument("--database", help="connection string")
 where.add_argument("--file")
@@ -96,4 +112,7 @@ options = parser.parse_args()
 time.sleep(options.startup)
 server = Server(("127.0.0.1", options.port), Handler)
 server.orders = Database(options.database) if options.database else File(options.file)
+if options.graceful:
+    Server.daemon_threads = False
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.end_gracefully).start())
 server.serve_forever()

@@ -43,7 +43,7 @@ class Attacked(Nginx):
 
     def configure(self, settings):
         module = self.settings["module"]
-        words = {**self.settings, **settings, "load": f"load_module {module};" if module else "", "origin": self.origin}
+        words = {**self.settings, **settings, "load": f"load_module {module};" if module else "", "origin": self.origin.port, "away": self.origin.away}
         with open(TEMPLATE) as file:
             text = file.read()
         if not module:

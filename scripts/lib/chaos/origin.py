@@ -25,10 +25,39 @@ class Origin:
         self.world = world
         self.chance = world.dice("origin")
         self.open = set()
+        self.away = 0
 
     async def start(self):
         self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0, backlog=1024)
         self.port = self.server.sockets[0].getsockname()[1]
+        await self.come_back()
+
+    # At a second port it goes away and comes back, until the round is over.
+
+    async def come_back(self):
+        while True:
+            try:
+                self.there = await asyncio.start_server(self.serve, "127.0.0.1", self.away, backlog=1024)
+                break
+            except OSError:
+                # Somebody's connection has that port for the moment.
+                await asyncio.sleep(0.05)
+        self.away = self.there.sockets[0].getsockname()[1]
+
+    def go_away(self):
+        self.there.close()
+        for writer in list(self.open):
+            if writer.get_extra_info("sockname")[1] == self.away and self.chance.random() < 0.5:
+                writer.transport.abort()
+
+    async def run(self):
+        while True:
+            await asyncio.sleep(self.chance.random())
+            self.go_away()
+            try:
+                await asyncio.sleep(self.chance.choice((0.01, 0.05, 0.3, 1.5)))
+            finally:
+                await self.come_back()
 
     async def serve(self, reader, writer):
         self.open.add(writer)

@@ -38,6 +38,7 @@ def all_places():
     yield Place("/accel/", ("accel",))
     yield Place("/ssi/", ("ssi",))
     yield Place("/pair/", FAILURES)
+    yield from (Place(f"/{name}/", FAILURES) for name in ("away", "away-page"))
     yield Place("/cache/", ("late", "500"), shared=True)
     yield Place("/slice/", ("200", "late"), shared=True)
     yield Place("/dav/", methods=("PUT", "PUT", "DELETE", "MKCOL", "COPY", "MOVE"))

@@ -22,6 +22,8 @@ SETTINGS = {
     "RESET_TIMEDOUT": ("on", "off"),
     "IGNORE_ABORT": ("on", "off", "off"),
     "READ_BODY": ("release", "held"),
+    "AUTO": ("on", "on", "off"),
+    "REPLAY": ("none", "get"),
 }
 
 

@@ -39,7 +39,7 @@ class World:
     async def start(self, asked):
         await self.origin.start()
         self.has_gate = bool(asked.module)
-        self.nginx = Attacked(self.folder, asked.nginx, asked.module, self.origin.port, self.plan.settings, "debug" if asked.debug else "notice")
+        self.nginx = Attacked(self.folder, asked.nginx, asked.module, self.origin, self.plan.settings, "debug" if asked.debug else "notice")
         self.reports = checks.Reports(self.nginx)
         self.nginx.start()
 
@@ -76,6 +76,7 @@ class World:
 
     def cast(self):
         yield Vandal(self)
+        yield self.origin
         yield from (Visitor(self, f"visitor {number}") for number in range(VISITORS))
         yield from (Streamer(self, f"streamer {number}") for number in range(STREAMERS))
         if self.has_gate:

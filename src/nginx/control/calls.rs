@@ -8,6 +8,7 @@ use crate::control::args::{Disable, Enable};
 use crate::control::metrics::{self, Sample};
 use crate::control::report::Report;
 use crate::gate::lane::Count;
+use crate::gate::outage::Tally;
 use crate::gate::time::{Moment, micros};
 use crate::gate::totals::Totals;
 use crate::gate::{Change, Gate, State};
@@ -237,6 +238,7 @@ fn unknown(name: &[u8]) -> Report {
         last_abandoned_ms: None,
         uncounted_processes: 0,
         totals: Totals::default(),
+        outages: Tally::default(),
     }
 }
 
@@ -266,6 +268,7 @@ fn sample_of(worker: &Worker, name: &[u8], app: AppId, uncounted_processes: usiz
             abandoned: gate.totals.abandoned + worker.zone.abandoned_unattributed().0,
             ..gate.totals
         },
+        outages: gate.outage.tally,
         ..unknown(name)
     };
     Sample {

@@ -2,13 +2,14 @@
 
 use nginx_sys::{
     NGX_ERROR, NGX_OK, ngx_http_request_t, ngx_http_upstream_init_peer_pt,
-    ngx_http_upstream_rr_peers_t, ngx_http_upstream_srv_conf_t, ngx_int_t,
+    ngx_http_upstream_srv_conf_t, ngx_int_t,
 };
 use ngx::http::{HttpModuleMainConf, NgxHttpUpstreamModule};
 
 use super::take_back;
 use crate::nginx::conf::{LocConf, MainConf};
 use crate::nginx::ffi::configuring::Configuring;
+use crate::nginx::ffi::groups::{self, Group};
 use crate::nginx::ffi::request::{Finalize, Finish, Output, Request, Sender};
 use crate::nginx::host::{Passage, Worker};
 
@@ -49,9 +50,14 @@ unsafe extern "C" fn init_peer(
     // SAFETY: nginx passes a request that has an upstream, and keeps it until it has an answer.
     let living = unsafe { Request::new(request) };
     let Some(init) = init_of(living, group) else { return FAILED };
-    if living.is_main() && Passage::known(living).is_some_and(Passage::was_held) {
-        // SAFETY: nginx passes the group of the request's servers.
-        unsafe { forgive(&mut *group) };
+    if living.is_main() {
+        let held = Passage::known(living).filter(|passage| passage.was_held());
+        if let (Some(passage), Some(worker)) = (held, Worker::here()) {
+            // SAFETY: nginx passes the group of the request's servers, which the configuration has.
+            let group = unsafe { Group::new(group) };
+            // There is somebody who waited until they are back.
+            groups::forgive(group, worker.state_change_of(passage));
+        }
     }
     // SAFETY: what this stands in for is given what this was given.
     let rc = unsafe { init(request, group) };
@@ -60,33 +66,6 @@ unsafe extern "C" fn init_peer(
         see_off(living);
     }
     rc
-}
-
-/// Forgets that servers of a group have failed, as nginx would not ask them for `fail_timeout`: there is
-/// somebody who waited until they are back. What several workers share is left to its `fail_timeout`.
-///
-/// # Safety
-///
-/// The group is one that nginx has set up.
-unsafe fn forgive(group: &mut ngx_http_upstream_srv_conf_t) {
-    // SAFETY: the caller's promise. All of nginx's ways to choose a server keep them in this way; what
-    // another module keeps there does not have the group's name where this has it.
-    unsafe {
-        let servers = group.peer.data.cast::<ngx_http_upstream_rr_peers_t>().as_mut();
-        let host = &raw mut group.host;
-        let Some(mut servers) = servers.filter(|servers| servers.name == host) else { return };
-        loop {
-            let mut next = servers.peer;
-            while let Some(server) = next.as_mut() {
-                server.fails = 0;
-                next = server.next;
-            }
-            match servers.next.as_mut() {
-                Some(backup) => servers = backup,
-                None => return,
-            }
-        }
-    }
 }
 
 /// A main request that went through is about to be sent to a backend.

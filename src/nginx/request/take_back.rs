@@ -39,7 +39,10 @@ pub fn consider(request: Request<'_>, at: &AtBackend, rc: ngx_int_t) {
     at.taken.set(Some(Taken { until, error: request.hide_error() }));
     request.keep_out_of_cache();
     if let Some(entry) = passage.entry() {
-        let names = request.servers().into_iter().filter(|_| probe != Probe::Request);
+        // Those that nginx did not ask, as they failed before, may be back first.
+        let others = request.servers_of_group();
+        let names = request.servers().into_iter().chain(others.iter().map(Vec::as_slice));
+        let names = names.filter(|_| probe != Probe::Request);
         let path = match &probe {
             Probe::Path(path) if request.speaks_http() => path,
             _ => &[][..],

@@ -5,21 +5,20 @@ use core::ptr;
 
 use nginx_sys::{
     NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_chain_t, ngx_event_pipe_t, ngx_http_request_t,
-    ngx_http_upstream_srv_conf_t, ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_int_t,
+    ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_int_t,
     ngx_msec_t, ngx_output_chain_filter_pt,
 };
 
 use super::Request;
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::client::Connection;
+use crate::nginx::ffi::groups::{self, Group};
 use crate::nginx::ffi::headers::bytes;
 use crate::nginx::ffi::living::{Living, reaches};
 
 type State = ngx_http_upstream_state_t;
 
 type Upstream<'r> = Living<'r, ngx_http_upstream_t>;
-
-type Group<'r> = Living<'r, ngx_http_upstream_srv_conf_t>;
 
 /// nginx's sign for a time that has not come.
 const NEVER: ngx_msec_t = ngx_msec_t::MAX;
@@ -127,6 +126,12 @@ impl<'r> Request<'r> {
         })
     }
 
+    /// The names of the servers that can be asked for it.
+    pub fn servers_of_group(self) -> Vec<Vec<u8>> {
+        let group = self.upstream().and_then(|upstream| upstream.group());
+        group.map(groups::servers_of).unwrap_or_default()
+    }
+
     /// Whether nothing of a request can have been sent to any server, so that it may be sent again,
     /// and no other server is left for it.
     pub fn is_unsent(self) -> bool {
@@ -149,7 +154,7 @@ impl<'r> Request<'r> {
         let last =
             self.in_states(|states| states.last().map_or(ptr::null_mut(), |state| state.peer));
         // Where there is no server left, nginx names the group.
-        let is_group = |group: Group<'_>| group.see(|it| &raw const it.host == last.cast_const());
+        let is_group = |group| groups::is_named(group, last);
         let tried = !last.is_null() && !upstream.group().is_some_and(is_group);
         !self.connection().is_broken()
             && upstream.see(|it| it.header_sent() == 0)
