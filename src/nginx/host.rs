@@ -53,7 +53,7 @@ pub struct Nginx {
     timer: UnsafeCell<ngx_event_t>,
     /// Where the state is kept.
     pub state_file: Option<PathBuf>,
-    /// When the state file, which could not be written, is tried again.
+    /// When the state file, which could not be written yet, is tried again.
     pub retry: Cell<Moment>,
     /// When it is told of what changed by itself: each write waits for the disk, and what the file says
     /// until then means the same, or is safe.
@@ -315,7 +315,7 @@ impl Worker {
         worker
     }
 
-    /// When the state file, which could not be written, is to be tried again.
+    /// When the state file, which could not be written yet, is to be tried again.
     pub fn retry_at(&self, at: Moment) {
         self.host.retry.set(at);
         self.arm(clock::now());

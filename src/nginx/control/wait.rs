@@ -4,14 +4,12 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::time::Duration;
 
-use nginx_sys::{
-    NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_add_timer, ngx_del_timer, ngx_event_t,
-    ngx_http_finalize_request, ngx_http_request_t, ngx_http_test_reading, ngx_int_t,
-    ngx_pool_cleanup_add,
-};
+use nginx_sys::{ngx_http_finalize_request, ngx_http_request_t};
 
-use super::answer::{Answer, send};
+use super::answer::Answer;
 use super::calls::{Calling, Reply, report};
+use super::suspend::{is_late, stop, suspend};
+use super::written;
 use crate::control::Done;
 use crate::control::args::Disable;
 use crate::gate::time::{Moment, micros};
@@ -75,8 +73,10 @@ pub fn begin(
         worker.stop_waiting(&entry);
         return Reply::Now(answer);
     }
-    // SAFETY: the request lives, and nothing has been answered to it.
-    match unsafe { suspend(waiter) } {
+    // Also where there is no limit: a worker that is to exit stays for what has a timer.
+    let limit = drain.map_or(LONGEST, |drain| drain.limit);
+    // SAFETY: the request lives, and nothing has been answered to it; `end` is for a waiter.
+    match unsafe { suspend(calling.request, waiter, limit, Some(on_write), end) } {
         Some(()) => Reply::Later,
         None => {
             worker.stop_waiting(&entry);
@@ -152,8 +152,7 @@ impl Waiter {
         }
     }
 
-    /// Ends the caller's pause; `false` if another call has done that, which it could while this one
-    /// waited for the state file.
+    /// Ends the caller's pause; `false` if another call has done that meanwhile.
     fn resume(&self, worker: &Worker, pause: u64) -> Option<bool> {
         // SAFETY: the request lives while it waits.
         let conf = unsafe { LocConf::of(self.request)? };
@@ -167,18 +166,13 @@ impl Waiter {
         Answer { line: Some(line), ..Answer::of_reports(status, vec![report]) }
     }
 
-    /// What wakes it: the write event of its connection, which runs the request.
-    fn event(&self) -> *mut ngx_event_t {
-        // SAFETY: a caller that waits has a connection.
-        unsafe { (*(*self.request).connection).write }
-    }
-
     fn stop(&self) {
         if self.waits.replace(false) {
             if let Some(worker) = Worker::here() {
                 worker.stop_waiting(&self.entry);
-                worker.forget_caller(self.event());
             }
+            // SAFETY: a request that waits lives.
+            unsafe { stop(self.request) };
         }
     }
 }
@@ -191,33 +185,6 @@ fn bad_canary(failed: u32, of: u32, status: u32) -> String {
     format!("The canary failed: {failed} of {of}, the last {ended}. The app is paused again.")
 }
 
-/// # Safety
-///
-/// The waiter's request lives, and nothing has been answered to it.
-unsafe fn suspend(waiter: Waiter) -> Option<()> {
-    let worker = Worker::here()?;
-    let request = waiter.request;
-    // SAFETY: the caller's promise; the pool's memory is aligned for any type, is written before it
-    // is seen, and is dropped by its cleanup.
-    unsafe {
-        let cleanup = ngx_pool_cleanup_add((*request).pool, size_of::<Waiter>()).as_mut()?;
-        let place = cleanup.data.cast::<Waiter>();
-        place.write(waiter);
-        cleanup.handler = Some(end);
-        worker.add_caller((*place).event());
-        if (*request).discard_body() == 0 {
-            (*request).read_event_handler = Some(ngx_http_test_reading);
-        }
-        (*request).write_event_handler = Some(on_write);
-        // Also where there is no limit: a worker that is to exit stays for what has a timer.
-        let limit = (*place).drain.map_or(LONGEST, |drain| drain.limit);
-        let millis = usize::try_from(limit.as_millis()).unwrap_or(usize::MAX / 4);
-        ngx_add_timer((*(*request).connection).write, millis);
-        (*(*request).main).set_count((*(*request).main).count() + 1);
-    }
-    Some(())
-}
-
 /// Called by nginx when the caller was woken, when its time is up, and for nothing.
 unsafe extern "C" fn on_write(request: *mut ngx_http_request_t) {
     // SAFETY: nginx passes a living request, whose handler this is: its pool has a waiter. It is not
@@ -226,19 +193,13 @@ unsafe extern "C" fn on_write(request: *mut ngx_http_request_t) {
         let Some(waiter) = remembered(request, end) else { return };
         let waiter = waiter.cast::<Waiter>().as_ref();
         let Some(worker) = Worker::here() else { return };
-        let write = (*(*request).connection).write;
-        let late = (*write).timedout() != 0;
-        (*write).set_timedout(0);
+        let late = is_late(request);
         let answer = waiter.answer(worker);
         let Some(answer) = answer.or_else(|| if late { waiter.late(worker) } else { None }) else {
             return;
         };
         waiter.stop();
-        if (*write).timer_set() != 0 {
-            ngx_del_timer(write);
-        }
-        let failed = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
-        ngx_http_finalize_request(request, send(request, &answer).unwrap_or(failed));
+        ngx_http_finalize_request(request, written::send(request, answer));
     });
 }
 
