@@ -1,6 +1,6 @@
 #!/usr/bin/env perl
 
-# A call that is kept waiting by the state file, while calls to another worker end what it is about
+# A call whose answer the state file keeps waiting, while calls to another worker end what it is about
 # and begin the like anew: it is answered for its own pause or canary, and leaves the new one alone.
 # A slow disk keeps a worker waiting for as long as the test needs.
 
@@ -46,6 +46,15 @@ sub is_behind {
     return @lines && $lines[-1] =~ /cannot be written/;
 }
 
+# Makes a call at the free worker, whose answer waits until the other one has written: the client that
+# will get it.
+sub begins {
+    my ($call, $state) = @_;
+    my $client = $t->client_at($free)->get("/intermission/$call");
+    wait_for { state() eq $state } "$call to do what it says";
+    return $client;
+}
+
 # From its next call on, the worker is kept waiting before it has the lock, or while it writes.
 sub keep_at {
     my ($what) = @_;
@@ -74,29 +83,31 @@ like $late->body, qr/^The pause has ended meanwhile, with 1 still in flight\./, 
 is state(), 'paused', 'the other pause goes on';
 called('disable');
 
-# A pause that is over before its call waits for the drain.
+# A pause that is over before its call has written it down.
 keep_at('fsync');
 $drain = call($kept, 'enable?drain=2s');
 wait_for { state() eq 'paused' } 'the pause';
-called($_) for qw(disable enable);
+my @others = (begins('disable', 'open'), begins('enable', 'paused'));
+ok $drain->silent, 'no call is answered before the file says so';
 ok $disk->let_go(fsync => $kept), 'the call goes on';
 my $early = $drain->response;
-is $early->status, 409, 'a drain whose pause was over before it began to wait';
+is $early->status, 409, 'a drain whose pause was over before that was written';
+is $_->response->status, 200, 'the others are answered' for @others;
 is state(), 'paused', 'the other pause goes on';
 
-# A canary that is over before its call waits for the verdict. To the state file it is a pause, so
+# A canary that is over before its call has written it down. To the state file it is a pause, so
 # another pace makes it write.
 called('enable');
 my @held = map { $t->hold(GET => $_, client => $t->client_at($free)) } qw(/first /second);
 keep_at('fsync');
 my $canary = call($kept, 'disable?canary=1&concurrency=9');
 wait_for { state() eq 'releasing' } 'the canary';
-called('enable');
-my $other = $t->client_at($free)->get('/intermission/disable?canary=1');
-wait_for { state() eq 'releasing' } 'the other canary';
+my $again = begins('enable', 'paused');
+my $other = begins('disable?canary=1', 'releasing');
 ok $disk->let_go(fsync => $kept), 'the call goes on';
 my $answer = $canary->response;
-is $answer->status, 409, 'a canary that was over before its call began to wait';
+is $answer->status, 409, 'a canary that was over before it was written';
+is $again->response->status, 200, 'the call that ended it is answered';
 like $answer->body, qr/^The canary was ended by another call/, 'by another one';
 $origin->answer;
 is $other->response->status, 200, 'which gets its verdict';

@@ -7,7 +7,9 @@ mod answer;
 mod caller;
 mod calls;
 mod dashboard;
+mod suspend;
 mod wait;
+mod written;
 
 use nginx_sys::{NGX_DONE, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_int_t};
 
@@ -18,6 +20,7 @@ use crate::nginx::conf::app::app_name;
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::request::{Handler, Request};
 use crate::nginx::host::Worker;
+use crate::nginx::store::Store;
 use crate::shm::MAX_NAME;
 use answer::Answer;
 use calls::{Calling, Reply};
@@ -33,8 +36,12 @@ impl Handler for Control {
             if let Err(rc) = request.discard_body() {
                 return rc;
             }
+            let changes = Store::changes();
             match reply(request).unwrap_or_else(Reply::Now) {
-                Reply::Now(answer) => answer::send(request, &answer).unwrap_or(FAILED),
+                Reply::Now(answer) if Store::changes() == changes => {
+                    answer::send(request, &answer).unwrap_or(FAILED)
+                }
+                Reply::Now(answer) => written::send(request, answer),
                 Reply::Later => NGX_DONE as ngx_int_t,
             }
         })

@@ -1,5 +1,6 @@
 //! What nginx and the system give, each in a small file. Nothing here knows the floors above.
 
+pub mod background;
 pub mod bells;
 pub mod blank;
 pub mod boundary;

@@ -49,7 +49,7 @@ pub struct Nginx {
     timer: Event<'static>,
     /// Where the state is kept.
     pub state_file: Option<PathBuf>,
-    /// When the state file, which could not be written, is tried again.
+    /// When the state file, which could not be written yet, is tried again.
     pub retry: Cell<Moment>,
     /// When it is told of what changed by itself: each write waits for the disk, and what the file says
     /// until then means the same, or is safe.
@@ -323,7 +323,7 @@ impl Worker {
         HERE.get().get_or_init(start)
     }
 
-    /// When the state file, which could not be written, is to be tried again.
+    /// When the state file, which could not be written yet, is to be tried again.
     pub fn retry_at(&self, at: Moment) {
         self.host.retry.set(at);
         self.arm(clock::now());

@@ -1,11 +1,9 @@
 //! The life of a worker's process: how it begins and ends.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use core::time::Duration;
 
 use nginx_sys::{NGX_LOG_WARN, ngx_cycle_t, ngx_event_t};
 
-use crate::gate::time::Moment;
 use crate::nginx::conf::MainConf;
 use crate::nginx::conf::coverage;
 use crate::nginx::ffi::boundary::guarded;
@@ -20,9 +18,6 @@ use crate::shm::Process;
 
 /// The number of the configuration that this process, and those forked from it, belong to.
 static CYCLE: AtomicU32 = AtomicU32::new(0);
-
-/// How long a state file that is busy waits to be written.
-const AGAIN: Duration = Duration::from_millis(100);
 
 /// A new configuration begins, in the master.
 pub fn begin_cycle(zone: &Zone) {
@@ -82,8 +77,8 @@ pub unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
         let Some(worker) = Worker::here() else { return };
         worker.notice_exit();
         // Nothing is put off any more.
-        if let Some(store) = Store::of(worker).filter(|_| !worker.host.save.get().is_never()) {
-            store.save_last(worker);
+        if let Some(store) = Store::of(worker) {
+            store.end(worker);
         }
         worker.zone.leave(worker.slot);
         bells::ring(worker.zone.slots());
@@ -97,6 +92,7 @@ unsafe extern "C" fn on_ring(event: *mut ngx_event_t) {
         if unsafe { bells::says_exit(event) } {
             worker.look_next();
         } else {
+            Store::keep_up(worker);
             worker.look();
         }
     });
@@ -109,20 +105,7 @@ impl Called for Timer {
     fn call(&self) {
         let Some(worker) = Worker::here() else { return };
         worker.timer_went_off();
-        keep_up_file(worker);
+        Store::keep_up(worker);
         worker.look();
-    }
-}
-
-/// Tells the state file what it was to be told by now.
-fn keep_up_file(worker: &Worker) {
-    let (Some(store), now) = (Store::of(worker), clock::now()) else { return };
-    let host = &worker.host;
-    if host.save.get() <= now {
-        let saved = store.save(worker);
-        host.save.set(if saved { Moment::NEVER } else { now.plus(AGAIN) });
-    }
-    if host.retry.get() <= now {
-        store.retry(worker);
     }
 }

@@ -1,35 +1,28 @@
 //! Keeps the apps' states in a file, and follows the file when another nginx writes it.
 //!
 //! Whoever changes a state by a call first takes the lock (a file beside it), takes up what is newer in
-//! the file, changes the state and writes the file. What changes by itself is written a little later,
-//! for all apps at once. So two nginxes, as there are during a binary upgrade, agree about it. Each
+//! the file, changes the state and writes the file; where somebody has the lock, the state is changed
+//! first. What changes by itself is written a little later, for all apps at once. So two nginxes, as there are during a binary upgrade, agree about it. Each
 //! worker watches the directory.
 
 mod apps;
+mod desk;
 mod file;
+mod write;
 
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use nginx_sys::{NGX_LOG_ERR, NGX_LOG_NOTICE, ngx_event_t, ngx_log_t};
 
-use self::apps::{Told, adopt, apply, is_over, is_same, snapshot};
+use self::apps::{adopt, apply, is_over};
 use self::file::{StateFile, quoted};
 use crate::control::args::shown;
-use crate::gate::time::Moment;
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::{clock, inotify};
 use crate::nginx::host::Worker;
 use crate::nginx::zone::Zone;
 use crate::state_file::{Saved, SavedApp};
-
-/// For how long a worker waits for the lock: others have it while they write the file.
-const PATIENCE: Duration = Duration::from_millis(100);
-
-/// When a file that could not be written is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// What keeps the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,86 +102,6 @@ impl Store {
         }
     }
 
-    /// Takes up what another nginx wrote, makes a change, and writes it down. A change that cannot
-    /// be written is newer than what the file says, until it is.
-    pub fn change<T>(&self, worker: &Worker, change: impl FnOnce() -> T) -> T {
-        let lock = self.file.lock(PATIENCE);
-        if lock.is_err() {
-            worker.zone.note_unsaved();
-        }
-        self.tell(lock, worker, change)
-    }
-
-    /// Writes down what has changed by itself. `false` if another process has the lock: mostly one
-    /// that writes the same.
-    pub fn save(&self, worker: &Worker) -> bool {
-        self.save_unless_busy(worker, Duration::ZERO)
-    }
-
-    /// As [`Self::save`], when the worker ends.
-    pub fn save_last(&self, worker: &Worker) {
-        self.save_unless_busy(worker, PATIENCE);
-    }
-
-    fn save_unless_busy(&self, worker: &Worker, patience: Duration) -> bool {
-        let lock = self.file.lock(patience);
-        let busy = matches!(&lock, Err(problem) if problem.kind() == io::ErrorKind::TimedOut);
-        if !busy {
-            self.tell(lock, worker, || ());
-        }
-        !busy
-    }
-
-    /// Makes a change and writes it down, or says why not and tries again later.
-    fn tell<T>(&self, lock: io::Result<File>, worker: &Worker, change: impl FnOnce() -> T) -> T {
-        let (result, written) = self.with(lock, worker, Told::Exactly, change);
-        if let Err(problem) = written {
-            worker.zone.note_unsaved();
-            self.complain("cannot be written, so that a pause would not outlive nginx", &problem);
-            worker.retry_at(clock::now().plus(AGAIN));
-        }
-        result
-    }
-
-    /// Takes up what another nginx wrote, or writes down what it does not know.
-    fn catch_up(&self, worker: &Worker) {
-        let Err(problem) = self.with(self.file.lock(PATIENCE), worker, Told::Enough, || ()).1
-        else {
-            return;
-        };
-        if problem.kind() == io::ErrorKind::OutOfMemory {
-            self.complain("cannot be followed", &problem);
-        }
-        worker.retry_at(clock::now().plus(AGAIN));
-    }
-
-    /// Tries again to write a file that could not be written, without a word before it succeeds.
-    pub fn retry(&self, worker: &Worker) {
-        let (_, written) = self.with(self.file.lock(Duration::ZERO), worker, Told::Enough, || ());
-        worker.retry_at(match written {
-            Err(_) => clock::now().plus(AGAIN),
-            Ok(()) => {
-                self.say(NGX_LOG_NOTICE, "could be written again, and says what is so");
-                Moment::NEVER
-            }
-        });
-    }
-
-    fn with<T>(
-        &self,
-        lock: io::Result<File>,
-        worker: &Worker,
-        told: Told,
-        change: impl FnOnce() -> T,
-    ) -> (T, io::Result<()>) {
-        let known = match &lock {
-            Ok(_) => self.take_up(worker),
-            Err(_) => Ok(None),
-        };
-        let result = change();
-        (result, lock.and_then(|_lock| self.write_down(worker, known?.as_ref(), told)))
-    }
-
     /// Looks whether another nginx wrote the file.
     fn follow(&self, worker: &Worker) {
         let newer = |saved: &Saved| saved.serial > worker.zone.serial();
@@ -228,27 +141,6 @@ impl Store {
             // Writing fails as well then, and says so.
             Err(_) => {}
         }
-    }
-
-    /// Writes the file anew, unless it says what it has to say already.
-    fn write_down(&self, worker: &Worker, known: Option<&Saved>, told: Told) -> io::Result<()> {
-        let (now, unsaved) = (clock::now(), worker.zone.unsaved());
-        let apps = snapshot(worker);
-        if known.map_or(apps.is_empty(), |known| is_same(&known.apps, &apps, told)) {
-            worker.zone.saved(unsaved, now);
-            return Ok(());
-        }
-        let serial = worker.zone.serial();
-        let saved = Saved { serial: serial + 1, apps };
-        self.file.prepare(&saved)?;
-        // First, so that the other workers do not take it for another nginx's.
-        worker.zone.set_serial(saved.serial);
-        if let Err(error) = self.file.replace() {
-            worker.zone.set_serial(serial);
-            return Err(error);
-        }
-        worker.zone.saved(unsaved, now);
-        self.file.sync()
     }
 
     fn complain(&self, what: &str, error: &io::Error) {

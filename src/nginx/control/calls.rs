@@ -65,7 +65,7 @@ impl Calling<'_> {
 
     pub fn enable(&self, name: &[u8], asked: &Enable) -> Result<Reply, Answer> {
         let policy = self.conf.policy();
-        // By the clock of the moment in which it is done: the state file may have been waited for.
+        // By the clock of the moment in which it is done: the state file may have been read before.
         let pause = |gate: &mut Gate| {
             let now = clock::now();
             let deadline = asked.lasts.map_or(Moment::NEVER, |lasts| now.plus(lasts));

@@ -4,10 +4,10 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::time::Duration;
 
-use nginx_sys::{NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_int_t, ngx_pool_cleanup_add};
-
-use super::answer::{Answer, send};
+use super::answer::Answer;
 use super::calls::{Calling, Reply, report};
+use super::suspend::{is_late, stop, suspend};
+use super::written;
 use crate::control::Done;
 use crate::control::args::Disable;
 use crate::gate::time::{Moment, micros};
@@ -15,7 +15,6 @@ use crate::gate::trial::Trial;
 use crate::nginx::conf::LocConf;
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::clock;
-use crate::nginx::ffi::event::Event;
 use crate::nginx::ffi::request::{Request, Then, Turn};
 use crate::nginx::host::Worker;
 use crate::shm::{AppId, Entry};
@@ -72,7 +71,10 @@ pub fn begin(
         worker.stop_waiting(&entry);
         return Reply::Now(answer);
     }
-    match suspend(worker, waiter) {
+    // Also where there is no limit: a worker that is to exit stays for what has a timer.
+    let limit = drain.map_or(LONGEST, |drain| drain.limit);
+    // SAFETY: `end` is for a waiter.
+    match unsafe { suspend::<_, Woken>(calling.request, waiter, limit, end) } {
         Some(()) => Reply::Later,
         None => {
             worker.stop_waiting(&entry);
@@ -148,8 +150,7 @@ impl Waiter<'_> {
         }
     }
 
-    /// Ends the caller's pause; `false` if another call has done that, which it could while this one
-    /// waited for the state file.
+    /// Ends the caller's pause; `false` if another call has done that meanwhile.
     fn resume(&self, worker: &Worker, pause: u64) -> Option<bool> {
         let conf = LocConf::of(self.request)?;
         let calling = Calling { request: self.request, worker, conf };
@@ -162,19 +163,12 @@ impl Waiter<'_> {
         Answer { line: Some(line), ..Answer::of_reports(status, vec![report]) }
     }
 
-    /// What wakes it: the write event of its connection, which runs the request.
-    fn event(&self) -> Event<'static> {
-        let event = self.request.connection().write();
-        // SAFETY: the worker forgets a caller before its request is over, and its connection goes.
-        unsafe { Event::new(event.as_ptr()) }
-    }
-
     fn stop(&self) {
         if self.waits.replace(false) {
             if let Some(worker) = Worker::here() {
                 worker.stop_waiting(&self.entry);
-                worker.forget_caller(self.event());
             }
+            stop(self.request);
         }
     }
 }
@@ -187,30 +181,6 @@ fn bad_canary(failed: u32, of: u32, status: u32) -> String {
     format!("The canary failed: {failed} of {of}, the last {ended}. The app is paused again.")
 }
 
-/// Lets a request to which nothing has been answered wait. `None` if there is no memory.
-fn suspend(worker: &Worker, waiter: Waiter<'_>) -> Option<()> {
-    let request = waiter.request;
-    // Also where there is no limit: a worker that is to exit stays for what has a timer.
-    let limit = waiter.drain.map_or(LONGEST, |drain| drain.limit);
-    let event = waiter.event();
-    // SAFETY: the pool's memory is aligned for any type, is written before it is seen, and is dropped
-    // by its cleanup.
-    unsafe {
-        let pool = request.pool().as_ptr();
-        let cleanup = ngx_pool_cleanup_add(pool, size_of::<Waiter<'_>>()).as_mut()?;
-        cleanup.data.cast::<Waiter<'_>>().write(waiter);
-        cleanup.handler = Some(end);
-    }
-    worker.add_caller(event);
-    if !request.discards_body() {
-        request.watch_client();
-    }
-    request.on_write::<Woken>();
-    event.set_timer(limit);
-    request.count_once_more();
-    Some(())
-}
-
 /// Told when the caller was woken, when its time is up, and for nothing.
 struct Woken;
 
@@ -221,16 +191,13 @@ impl Turn for Woken {
         // SAFETY: what has this cleanup is what `suspend` wrote, in the request's pool.
         let waiter = unsafe { waiter.cast::<Waiter<'_>>().as_ref() };
         let Some(worker) = Worker::here() else { return Then::Wait };
-        let write = request.connection().write();
-        let late = write.take_timeout();
+        let late = is_late(request);
         let answer = waiter.answer(worker);
         let Some(answer) = answer.or_else(|| if late { waiter.late(worker) } else { None }) else {
             return Then::Wait;
         };
         waiter.stop();
-        write.stop_timer();
-        let failed = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
-        Then::End(send(request, &answer).unwrap_or(failed))
+        Then::End(written::send(request, answer))
     }
 }
 

@@ -3,8 +3,8 @@
 /// A value that this process alone uses, from nginx's event loop.
 pub struct Local<T>(T);
 
-// SAFETY: nginx's processes run their modules' callbacks in a single thread; its thread pool, if
-// there is one, runs none of ours.
+// SAFETY: nginx's processes run their modules' callbacks in a single thread. Its thread pool, if
+// there is one, runs none of ours, and what `background` starts uses no such value.
 unsafe impl<T> Sync for Local<T> {}
 
 impl<T> Local<T> {

@@ -69,7 +69,7 @@ impl StateFile {
         }
     }
 
-    fn try_lock(&self) -> io::Result<Option<File>> {
+    pub fn try_lock(&self) -> io::Result<Option<File>> {
         let path = self.beside("lock");
         let lock = open_own(&path).map_err(|error| {
             let advice = match error.raw_os_error() {

@@ -1,0 +1,75 @@
+//! Answers that wait until what their call changed is in the state file.
+
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::time::Duration;
+
+use nginx_sys::{NGX_DONE, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_int_t};
+
+use super::answer::{self, Answer};
+use super::suspend::{is_late, stop, suspend};
+use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::request::{Request, Then, Turn};
+use crate::nginx::store::Store;
+
+/// Longer than anything waits for the state file: it says itself when that takes too long.
+const LONGEST: Duration = Duration::from_secs(60);
+
+const FAILED: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+
+/// An answer that is ready, in its request's pool.
+struct Kept<'r> {
+    request: Request<'r>,
+    answer: Answer,
+    /// What the state file has to be told of first.
+    changes: u64,
+    waits: Cell<bool>,
+}
+
+/// Sends the answer to a call once the state file has been told of all that was changed up to now. A
+/// subrequest cannot wait, and nobody does for its answer.
+pub fn send(request: Request<'_>, answer: Answer) -> ngx_int_t {
+    let changes = Store::changes();
+    if Store::is_settled(changes) || !request.is_main() {
+        return answer::send(request, &answer).unwrap_or(FAILED);
+    }
+    let kept = Kept { request, answer, changes, waits: Cell::new(true) };
+    // SAFETY: `end` is for what is kept.
+    match unsafe { suspend::<_, Woken>(request, kept, LONGEST, end) } {
+        Some(()) => NGX_DONE as ngx_int_t,
+        None => FAILED,
+    }
+}
+
+impl Kept<'_> {
+    fn stop(&self) {
+        if self.waits.replace(false) {
+            stop(self.request);
+        }
+    }
+}
+
+/// Told when the caller was woken, when its time is up, and for nothing.
+struct Woken;
+
+impl Turn for Woken {
+    fn turn(request: Request<'_>) -> Then {
+        let Some(kept) = request.pool().find(end) else { return Then::Wait };
+        // SAFETY: what has this cleanup is what `suspend` wrote, in the request's pool.
+        let kept = unsafe { kept.cast::<Kept<'_>>().as_ref() };
+        if !is_late(request) && !Store::is_settled(kept.changes) {
+            return Then::Wait;
+        }
+        kept.stop();
+        Then::End(answer::send(request, &kept.answer).unwrap_or(FAILED))
+    }
+}
+
+unsafe extern "C" fn end(kept: *mut c_void) {
+    // SAFETY: nginx passes what `suspend` wrote, once, when the request ends.
+    guarded((), || unsafe {
+        let kept = kept.cast::<Kept<'_>>();
+        (*kept).stop();
+        kept.drop_in_place();
+    });
+}
