@@ -108,9 +108,11 @@ impl Store {
     }
 
     fn go_on(&self, worker: &Worker) {
-        self.conclude(worker);
         let desk = DESK.get();
-        if desk.is_writing() || desk.wanted().is_some() {
+        if self.conclude(worker) && desk.wanted().is_some() {
+            // Others have their turn at the lock first.
+            worker.retry_at(clock::now().plus(STEP));
+        } else if desk.is_writing() || desk.wanted().is_some() {
             self.with(self.lock(), worker, || ());
         }
     }
@@ -181,18 +183,20 @@ impl Store {
         worker.retry_at(now.plus(at));
     }
 
-    /// Looks whether the write is over that went on.
-    fn conclude(&self, worker: &Worker) {
-        self.finish(worker, DESK.get().take_if_over());
+    /// Looks whether the write that went on has come to its end by now.
+    fn conclude(&self, worker: &Worker) -> bool {
+        self.finish(worker, DESK.get().take_if_over())
     }
 
-    fn finish(&self, worker: &Worker, writing: Option<Writing>) {
-        let Some(Writing { work, told, changes }) = writing else { return };
+    /// Whether there was one to come to its end.
+    fn finish(&self, worker: &Worker, writing: Option<Writing>) -> bool {
+        let Some(Writing { work, told, changes }) = writing else { return false };
         let defect = || io::Error::other("a defect of the module");
         match work.result().unwrap_or_else(|_| Err(defect())) {
             Ok(()) => self.succeed(worker, changes),
             Err(error) => self.fail(worker, told, changes, &error),
         }
+        true
     }
 
     fn succeed(&self, worker: &Worker, changes: u64) {
