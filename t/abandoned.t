@@ -21,28 +21,21 @@ my $origin = $t->origin(
     '/large' => { wait => 1, body => 'x' x 20_000_000 },
 );
 $t->write_file('file', 'a file');
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /late { proxy_read_timeout 100ms; proxy_pass http://%%ORIGIN%%/slow; }
-        location /nice {
-            error_page 504 =200 /file;
-            proxy_read_timeout 100ms;
-            proxy_pass http://%%ORIGIN%%/slow;
-        }
-        location /unbuffered {
-            proxy_buffering off;
-            send_timeout 1s;
-            proxy_pass http://%%ORIGIN%%/large;
-        }
-        location /refused { proxy_pass http://127.0.0.1:%%PORT_9%%; }
-        location /ignored { proxy_ignore_client_abort on; proxy_pass http://%%ORIGIN%%/slow; }
-        location /file { alias %%FOLDER%%/file; }
-        location /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
+$t->start(default_server(<<'EOF'));
+    location /late { proxy_read_timeout 100ms; proxy_pass http://%%ORIGIN%%/slow; }
+    location /nice {
+        error_page 504 =200 /file;
+        proxy_read_timeout 100ms;
+        proxy_pass http://%%ORIGIN%%/slow;
     }
+    location /unbuffered {
+        proxy_buffering off;
+        send_timeout 1s;
+        proxy_pass http://%%ORIGIN%%/large;
+    }
+    location /refused { proxy_pass http://127.0.0.1:%%PORT_9%%; }
+    location /ignored { proxy_ignore_client_abort on; proxy_pass http://%%ORIGIN%%/slow; }
+    location /file { alias %%FOLDER%%/file; }
 EOF
 
 my $abandoned = 0;

@@ -15,27 +15,19 @@ use Intermission::Test;
 my $t = Intermission::Test->new;
 my $origin = $t->origin('/no' => { status => 403 }, '/login' => { status => 401 });
 $t->write_file('users', "user:{PLAIN}secret\n");
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /deny/ { deny all; proxy_pass http://%%ORIGIN%%; }
-        location /allow/ { allow 127.0.0.1; deny all; proxy_pass http://%%ORIGIN%%; }
-        location /basic/ {
-            auth_basic "x";
-            auth_basic_user_file %%FOLDER%%/users;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /asked-yes/ { auth_request /yes; proxy_pass http://%%ORIGIN%%; }
-        location /asked-no/ { auth_request /no; proxy_pass http://%%ORIGIN%%; }
-        location /asked-login/ { auth_request /login; proxy_pass http://%%ORIGIN%%; }
-        location /internal/ { internal; proxy_pass http://%%ORIGIN%%; }
-        location /limited/ { limit_except GET { deny all; } proxy_pass http://%%ORIGIN%%; }
-
-        location /intermission/ { intermission_control; }
+$t->start(default_server(<<'EOF'));
+    location /deny/ { deny all; proxy_pass http://%%ORIGIN%%; }
+    location /allow/ { allow 127.0.0.1; deny all; proxy_pass http://%%ORIGIN%%; }
+    location /basic/ {
+        auth_basic "x";
+        auth_basic_user_file %%FOLDER%%/users;
+        proxy_pass http://%%ORIGIN%%;
     }
+    location /asked-yes/ { auth_request /yes; proxy_pass http://%%ORIGIN%%; }
+    location /asked-no/ { auth_request /no; proxy_pass http://%%ORIGIN%%; }
+    location /asked-login/ { auth_request /login; proxy_pass http://%%ORIGIN%%; }
+    location /internal/ { internal; proxy_pass http://%%ORIGIN%%; }
+    location /limited/ { limit_except GET { deny all; } proxy_pass http://%%ORIGIN%%; }
 EOF
 
 my @right = (headers => ['Authorization: Basic dXNlcjpzZWNyZXQ=']);

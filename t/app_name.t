@@ -14,25 +14,19 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new(workers => 2);
 $t->origin;
-$t->start(<<'EOF');
-    intermission on;
-
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission_app_name $arg_name;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /shop/ {
-            intermission_app_name shop;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /mixed/ {
-            intermission_app_name shop$arg_suffix;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /intermission/ { intermission_app_name ""; intermission_control; }
-        location /shop-control/ { intermission_app_name shop; intermission_control; }
+$t->start(default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_80%%;
+    intermission_app_name $arg_name;
+    location /shop/ {
+        intermission_app_name shop;
+        proxy_pass http://%%ORIGIN%%;
     }
+    location /mixed/ {
+        intermission_app_name shop$arg_suffix;
+        proxy_pass http://%%ORIGIN%%;
+    }
+    location /intermission/ { intermission_app_name ""; intermission_control; }
+    location /shop-control/ { intermission_app_name shop; intermission_control; }
 EOF
 
 sub states { return join ' ', map { $t->status($_)->{state} } qw(default shop blog) }

@@ -16,17 +16,9 @@ use constant { EARLY => 40, LATE => 20 };
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        # A worker keeps its turn for four of these without a sign of life: longer than it is stopped.
-        intermission_interval 10s;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /pid { return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    # A worker keeps its turn for four of these without a sign of life: longer than it is stopped.
+    intermission_interval 10s;
 EOF
 
 my ($one, $other) = $t->server->workers;
@@ -54,7 +46,7 @@ ok state_is('releasing'), 'and is still under way when more requests have come';
 is_deeply [ $origin->uris ], [], 'nobody has overtaken the first one';
 kill CONT => $one;
 
-is scalar(grep { $_->response->status == 200 } @early, @late), EARLY + LATE, 'all are answered';
+is answered(@early, @late), EARLY + LATE, 'all are answered';
 my @uris = $origin->uris;
 is_deeply [ @uris[ 0 .. EARLY - 1 ] ], [ map {"/early-$_"} 1 .. EARLY ],
     'first those that were held, in order';

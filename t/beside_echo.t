@@ -16,18 +16,12 @@ use Intermission::Test::Neighbour;
 beside ['ngx_http_echo_module'] => sub {
     my ($t) = @_;
     my $origin = $t->origin;
-    $t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
+    $t->start(default_server(<<'EOF'));
         location /echo { echo "answered: $intermission_status"; }
         location /delayed { echo_sleep 0.2; echo "later"; }
         location /both { echo_location /1; echo_location /2; }
         location /exec { echo_exec /target; }
         location /body { echo_read_request_body; echo_request_body; }
-        location /intermission/ { intermission_control; }
-    }
 EOF
     $t->enable;
     my %held = map { $_ => $t->hold(GET => $_) } qw(/echo /delayed /both /exec);
@@ -41,7 +35,7 @@ EOF
     is $body->response->body, 'what was sent', 'a body that it reads';
     is_deeply [ sort $origin->uris ], [qw(/1 /2 /target)], 'each of them once';
     is $t->status->{totals}{held}, 5, 'and each request was held once';
-    wait_for { $t->status->{in_flight} == 0 } 'the counts to be right';
+    $t->wait_in_flight(0);
 };
 
 done_testing;

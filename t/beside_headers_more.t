@@ -16,19 +16,13 @@ use Intermission::Test::Neighbour;
 beside ['ngx_http_headers_more_filter_module'] => sub {
     my ($t) = @_;
     my $origin = $t->origin;
-    $t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
+    $t->start(default_server(<<'EOF'));
         intermission_bypass $http_x_pass;
         intermission_max_held 2;
         intermission_retry_after 7s;
         more_set_headers "Server: shop" "X-Status: $intermission_status";
         more_clear_input_headers X-Pass;
         location /pass { more_set_input_headers "X-Pass: yes"; proxy_pass http://%%ORIGIN%%; }
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
 EOF
     $t->enable;
     is $t->get('/pass')->status, 200, 'a header that it sets lets a request through';

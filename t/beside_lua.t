@@ -16,19 +16,12 @@ use Intermission::Test::Neighbour;
 sub start {
     my ($t, $http) = @_;
     my $origin = $t->origin;
-    $t->start(<<"EOF");
-    $http
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
+    $t->start($http . default_server(<<'EOF'));
         rewrite_by_lua_block { if ngx.var.arg_rewritten == "no" then ngx.exit(410) end }
         access_by_lua_block { if ngx.var.arg_access == "no" then ngx.exit(403) end }
         header_filter_by_lua_block { ngx.header["X-Lua"] = ngx.var.intermission_status }
-        location / { proxy_pass http://%%ORIGIN%%; }
         location /body { access_by_lua_block { ngx.req.read_body() } proxy_pass http://%%ORIGIN%%; }
         location /content { content_by_lua_block { ngx.say("from Lua") } }
-        location /intermission/ { intermission_control; }
-    }
 EOF
     return $origin;
 }

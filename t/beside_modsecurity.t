@@ -23,15 +23,10 @@ SecRule ARGS:attack "@streq sql" "id:1,phase:1,deny,status:403"
 SecRule REQUEST_BODY "@contains attack" "id:2,phase:2,deny,status:406"
 SecRule RESPONSE_HEADERS:X-Secret "@streq yes" "id:3,phase:3,deny,status:502"
 EOF
-    $t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
+    $t->start(default_server(<<'EOF'));
         modsecurity on;
         modsecurity_rules_file %%FOLDER%%/rules;
-        location / { proxy_pass http://%%ORIGIN%%; }
         location /intermission/ { modsecurity off; intermission_control; }
-    }
 EOF
     $t->enable;
     is $t->get('/?attack=sql')->status, 403, 'what is refused for its arguments';

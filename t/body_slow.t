@@ -16,26 +16,19 @@ use Intermission::Test::Upload;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        listen 127.0.0.1:%%PORT_82%% http2;
-        intermission on;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /held { intermission_read_body held; proxy_pass http://%%ORIGIN%%; }
-        location /variable { set $backend %%ORIGIN%%; proxy_pass http://$backend; }
-        location /tried { try_files /none @app; }
-        location @app { proxy_pass http://%%ORIGIN%%; }
-        location /mirrored { mirror /mirror; proxy_pass http://%%ORIGIN%%; }
-        location = /mirror { internal; proxy_pass http://%%ORIGIN%%/copy; }
-        location /streamed {
-            intermission_read_body off;
-            proxy_request_buffering off;
-            proxy_http_version 1.1;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /intermission/ { intermission_control; }
+$t->start(default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_82%% http2;
+    location /held { intermission_read_body held; proxy_pass http://%%ORIGIN%%; }
+    location /variable { set $backend %%ORIGIN%%; proxy_pass http://$backend; }
+    location /tried { try_files /none @app; }
+    location @app { proxy_pass http://%%ORIGIN%%; }
+    location /mirrored { mirror /mirror; proxy_pass http://%%ORIGIN%%; }
+    location = /mirror { internal; proxy_pass http://%%ORIGIN%%/copy; }
+    location /streamed {
+        intermission_read_body off;
+        proxy_request_buffering off;
+        proxy_http_version 1.1;
+        proxy_pass http://%%ORIGIN%%;
     }
 EOF
 
@@ -47,8 +40,7 @@ sub begin_all { return map { begin($_) } @uris }
 
 sub ended {
     my ($count) = @_;
-    my $log = sub { grep {m{ POST /}} split /\n/, $t->server->access_log };
-    return wait_for { $log->() == $count } 'them to end';
+    return wait_for { $t->server->accessed(qr{ POST /}) == $count } 'them to end';
 }
 
 # What the origin got of them, each with its length.

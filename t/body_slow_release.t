@@ -16,19 +16,13 @@ use Intermission::Test::Upload;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        listen 127.0.0.1:%%PORT_82%% http2;
-        intermission on;
-        intermission_interval 1h;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /limited { intermission_max_time 300ms; proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_82%% http2;
+    intermission_interval 1h;
+    location /limited { intermission_max_time 300ms; proxy_pass http://%%ORIGIN%%; }
 EOF
 
-sub is_open { return wait_for { $t->status->{state} eq 'open' } 'the release to end' }
+sub is_open { return $t->wait_state('open') }
 
 # Pauses, and holds first an upload and then GETs.
 sub hold {
@@ -112,6 +106,6 @@ my $totals = $t->status->{totals};
 is $totals->{held}, $held, 'each was counted once that was held';
 is $totals->{released} + $totals->{timed_out}, $held, 'and what became of it';
 is $totals->{aborted}, 0, 'none has left';
-wait_for { $t->status->{in_flight} == 0 } 'all to be over';
+$t->wait_in_flight(0);
 
 $t->finish;

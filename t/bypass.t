@@ -13,24 +13,15 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new;
 $t->origin;
-$t->start(<<'EOF');
-    map $remote_addr $always { default 1; }
-
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        intermission_max_time 300ms;
-        intermission_timeout_action 503;
-        intermission_bypass $cookie_operator;
-        intermission_bypass $arg_through$http_x_through;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /held { intermission_max_time 1h; proxy_pass http://%%ORIGIN%%; }
-        location /always/ {
-            intermission_bypass $always;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /intermission/ { intermission_control; }
+$t->start('map $remote_addr $always { default 1; }' . default_server(<<'EOF'));
+    intermission_max_time 300ms;
+    intermission_timeout_action 503;
+    intermission_bypass $cookie_operator;
+    intermission_bypass $arg_through$http_x_through;
+    location /held { intermission_max_time 1h; proxy_pass http://%%ORIGIN%%; }
+    location /always/ {
+        intermission_bypass $always;
+        proxy_pass http://%%ORIGIN%%;
     }
 EOF
 

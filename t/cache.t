@@ -33,34 +33,27 @@ my $origin = $t->origin(
     (map { ("/sliced/bytes=$_-" . ($_ + 49) => slice($_)) } 0, 50, 100),
     '/sliced/bytes=150-199' => { %{ slice(150) }, wait => 1 },
 );
-$t->start(<<'EOF');
-    proxy_cache_path %%FOLDER%%/cache keys_zone=cache:1m use_temp_path=off;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        proxy_cache cache;
-        proxy_cache_valid 200 206 1h;
-        proxy_http_version 1.1;
-        add_header X-Cache $upstream_cache_status;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /locked {
-            proxy_cache_lock on;
-            proxy_cache_lock_age 60s;
-            proxy_cache_lock_timeout 60s;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /stale {
-            proxy_cache_use_stale updating;
-            proxy_cache_background_update on;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /sliced {
-            slice 50;
-            proxy_cache_key $uri$slice_range;
-            proxy_pass http://%%ORIGIN%%/sliced/$slice_range;
-        }
-        location /intermission/ { intermission_control; }
+my $cache = 'proxy_cache_path %%FOLDER%%/cache keys_zone=cache:1m use_temp_path=off;';
+$t->start($cache . default_server(<<'EOF'));
+    proxy_cache cache;
+    proxy_cache_valid 200 206 1h;
+    proxy_http_version 1.1;
+    add_header X-Cache $upstream_cache_status;
+    location /locked {
+        proxy_cache_lock on;
+        proxy_cache_lock_age 60s;
+        proxy_cache_lock_timeout 60s;
+        proxy_pass http://%%ORIGIN%%;
+    }
+    location /stale {
+        proxy_cache_use_stale updating;
+        proxy_cache_background_update on;
+        proxy_pass http://%%ORIGIN%%;
+    }
+    location /sliced {
+        slice 50;
+        proxy_cache_key $uri$slice_range;
+        proxy_pass http://%%ORIGIN%%/sliced/$slice_range;
     }
 EOF
 
@@ -83,7 +76,7 @@ $t->enable;
 my @locked = map { $t->hold(GET => '/locked') } 1 .. 20;
 $t->disable;
 $origin->wait_requests(1);
-wait_for { $t->status->{in_flight} == 20 } 'all to be in flight, one of them at the origin';
+$t->wait_in_flight(20);
 $origin->answer;
 is caches(@locked), join(' ', 'MISS', ('HIT') x 19), 'the others get what it brought';
 is_deeply [ $origin->uris ], ['/locked'], 'the origin was asked once';
@@ -94,7 +87,7 @@ my $first = $t->client->get('/locked?2');
 $origin->set('/locked' => { wait => 1 });
 $origin->wait_requests(1);
 my $second = $t->client->get('/locked?2');
-wait_for { $t->status->{in_flight} == 2 } 'the second one to wait';
+$t->wait_in_flight(2);
 $t->enable;
 $origin->answer;
 is caches($first, $second), 'MISS HIT', 'who went through before the pause is answered in it';
@@ -112,7 +105,7 @@ is_deeply [ $origin->uris ], [], 'while its request is held nothing is updated';
 $t->disable;
 is caches($stale), 'STALE', 'after the release it is answered';
 $origin->wait_requests(1);
-wait_for { $t->status->{in_flight} == 0 } 'the update to end';
+$t->wait_in_flight(0);
 
 # Slices: the gate closes while the last one is still to come.
 $origin->forget;

@@ -18,14 +18,8 @@ use constant { COUNT => 60, CANARY => 5 };
 for my $workers (1, 3) {
     my $t = Intermission::Test->new(workers => $workers);
     my $origin = $t->origin('/slow' => { wait => 1 });
-    $t->start(<<'EOF');
-        server {
-            listen 127.0.0.1:%%PORT_80%% reuseport;
-            intermission on;
-            intermission_interval 1h;
-            location / { proxy_pass http://%%ORIGIN%%; }
-            location /intermission/ { intermission_control; }
-        }
+    $t->start(default_server(<<'EOF'));
+        intermission_interval 1h;
 EOF
 
     my @uris = map {"/slow?$_"} 1 .. COUNT;
@@ -42,9 +36,9 @@ EOF
         my ($what) = @_;
         $origin->wait_requests(COUNT);
         $origin->answer;
-        is scalar(grep { $_->response->status == 200 } @clients), COUNT, "$what: all are answered";
+        is answered(@clients), COUNT, "$what: all are answered";
         is_deeply [ $origin->uris ], \@uris, 'in order';
-        wait_for { $t->status->{state} eq 'open' } 'the release to end';
+        $t->wait_state('open');
     };
 
     # A canary that is good.
@@ -57,7 +51,7 @@ EOF
 
     my @late = map { $t->hold(GET => "/late-$_") } 1 .. 3;
     $origin->answer(CANARY - 1);
-    wait_for { $t->status->{in_flight} == 1 } 'all but one to be over';
+    $t->wait_in_flight(1);
     $t->status for 1 .. 5;
     ok $caller->silent, 'it waits for the last one as well';
     is scalar(my @there = $origin->uris), CANARY, 'and so does the rest';
@@ -71,7 +65,7 @@ EOF
     is $_->response->status, 200, 'an answer' for @clients, @late;
     is_deeply [ $origin->uris ], [ @uris, map {"/late-$_"} 1 .. 3 ],
         'in order, those that came meanwhile at the end';
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open');
 
     # The rest at a pace of its own.
     $caller = $begin->(concurrency => 2, format => 'json');
@@ -89,7 +83,7 @@ EOF
     $caller = $t->call('disable', canary => 5);
     $origin->wait_requests(3);
     $origin->answer;
-    is scalar(grep { $_->response->status == 200 } @clients), 3, 'fewer are held than asked for';
+    is answered(@clients), 3, 'fewer are held than asked for';
     ok $caller->silent, 'the caller waits on';
     is $t->status->{state}, 'releasing', 'the app releases on';
     push @clients, map { $t->client->get($_) } @uris[ 3, 4 ];
@@ -99,7 +93,7 @@ EOF
     $origin->answer;
     is $caller->response->status, 200, 'and then there is a verdict';
     is $_->response->status, 200, 'all are answered' for @clients[ 3, 4 ], $more;
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open');
 
     # More than a worker lets go in one turn.
     $origin->forget;
@@ -110,20 +104,20 @@ EOF
     $t->status for 1 .. 5;
     is $t->status->{in_flight}, 150, 'a large canary';
     $origin->answer(149);
-    wait_for { $t->status->{in_flight} == 1 } 'all but one to be over';
+    $t->wait_in_flight(1);
     ok $caller->silent, 'all of it is awaited';
     $origin->answer;
     is $caller->response->status, 200, 'its verdict';
     $origin->wait_requests(200);
     $origin->answer;
-    is scalar(grep { $_->response->status == 200 } @clients), 200, 'all are answered';
+    is answered(@clients), 200, 'all are answered';
     is_deeply [ $origin->uris ], [ map {"/slow?$_"} 1 .. 200 ], 'in order';
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open');
 
     # Nobody held, and not paused at all.
     $t->enable;
     $caller = $t->call('disable', canary => 1);
-    wait_for { $t->status->{state} eq 'releasing' } 'a canary with nobody held';
+    $t->wait_state('releasing');
     is $t->get('/first')->status, 200, 'the first that comes is the canary';
     is $caller->response->status, 200, 'with a verdict';
     is $t->status->{state}, 'open', 'and the app is open';

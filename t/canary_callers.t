@@ -16,14 +16,8 @@ use constant { COUNT => 12, CANARY => 2 };
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_interval 1h;
 EOF
 
 my (@clients, $caller);
@@ -48,8 +42,8 @@ sub end {
     $origin->answer;
     my $answered = grep { $_->response->status } @clients;
     is $answered, @clients, 'all are answered';
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
-    wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
+    $t->wait_state('open');
+    $t->wait_in_flight(0);
 }
 
 # The caller hangs up.
@@ -64,7 +58,7 @@ end();
 begin(500);
 $caller->reset;
 $origin->answer;
-wait_for { $t->status->{state} eq 'paused' } 'a bad canary to pause the app, caller or not';
+$t->wait_state('paused');
 is $t->status->{held}, COUNT - CANARY, 'the rest is held';
 calm();
 $t->disable;
@@ -83,7 +77,7 @@ for my $end (sort keys %ends) {
     my $answer = $caller->response;
     is $answer->status, 409, "$end: 409 to the caller of the canary";
     like $answer->body, qr/^The canary was ended by another call/, 'saying why';
-    wait_for { $t->status->{state} eq $ends{$end} } "the app to be $ends{$end}";
+    $t->wait_state($ends{$end});
     $t->disable;
     end();
 }
@@ -109,7 +103,7 @@ for my $status (500, 200) {
     $second = $t->call('disable', canary => CANARY);
     $origin->wait_requests(2 * CANARY);
     $origin->answer(CANARY);
-    wait_for { $t->status->{in_flight} == CANARY } 'it to be over at last';
+    $t->wait_in_flight(CANARY);
     $t->status for 1 .. 5;
     ok $second->silent, 'the next canary is not judged by it';
     is $t->status->{held}, COUNT - 2 * CANARY, 'nor does it let anybody go';
@@ -124,7 +118,7 @@ $t->enable;
 $caller->response;
 calm();
 is $t->control('disable', canary => CANARY)->status, 200, 'nor need it wait for one that hangs';
-wait_for { $t->status->{in_flight} == CANARY } 'the others to be over';
+$t->wait_in_flight(CANARY);
 end();
 
 $t->finish;

@@ -18,15 +18,9 @@ use constant COUNT => 12;
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-        location /brief/ { intermission_control; intermission_release_timeout 2s; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_interval 1h;
+    location /brief/ { intermission_control; intermission_release_timeout 2s; }
 EOF
 
 my @clients;
@@ -39,7 +33,7 @@ sub hold_all {
     @clients = map { $t->hold(GET => $slow{$_} ? "/slow?$_" : "/$_") } 1 .. $count;
 }
 
-sub is_open { wait_for { $t->status->{state} eq 'open' } 'the release to end' }
+sub is_open { $t->wait_state('open') }
 
 # Clients who leave while they are tried, one way or another.
 hold_all(COUNT, 1 .. 4);
@@ -65,7 +59,7 @@ hold_all(3, 1 .. 3);
 $caller = $t->call('disable', canary => 3);
 $origin->wait_requests(3);
 $_->close for @clients;
-wait_for { $t->status->{in_flight} == 0 } 'all to be gone';
+$t->wait_in_flight(0);
 ok $caller->silent, 'all leave: the caller waits for others';
 is $t->get("/next-$_")->status, 200, "the next one ($_)" for 1 .. 3;
 is $caller->response->status, 200, 'who are then tried';

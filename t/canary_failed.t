@@ -27,34 +27,27 @@ my $origin = $t->origin(
     '/socket' => { upgrade => 1 },
 );
 $t->write_file('pages/sorry.html', "sorry\n");
-$t->start(<<'EOF');
-    upstream second_good { server 127.0.0.1:%%PORT_9%%; server %%ORIGIN%% backup; }
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-        proxy_http_version 1.1;
-        proxy_set_header Upgrade $http_upgrade;
-        proxy_set_header Connection $http_connection;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /refused { proxy_pass http://127.0.0.1:%%PORT_9%%; }
-        location /late { proxy_read_timeout 100ms; proxy_pass http://%%ORIGIN%%/slow; }
-        location /unbuffered { proxy_buffering off; proxy_pass http://%%ORIGIN%%/cut; }
-        location /own { try_files /none =500; }
-        location /page { error_page 502 /sorry.html; proxy_pass http://127.0.0.1:%%PORT_9%%; }
-        location /nice { error_page 502 = /sorry.html; proxy_pass http://127.0.0.1:%%PORT_9%%; }
-        location /nicer {
-            error_page 500 =200 /sorry.html;
-            proxy_intercept_errors on;
-            proxy_pass http://%%ORIGIN%%/500;
-        }
-        location /named { error_page 502 = @other; proxy_pass http://127.0.0.1:%%PORT_9%%; }
-        location @other { rewrite ^ /fine break; proxy_pass http://%%ORIGIN%%; }
-        location /second { proxy_pass http://second_good/; }
-        location = /sorry.html { root %%FOLDER%%/pages; }
-        location /intermission/ { intermission_control; }
+my $upstream = 'upstream second_good { server 127.0.0.1:%%PORT_9%%; server %%ORIGIN%% backup; }';
+$t->start($upstream . default_server(<<'EOF'));
+    intermission_interval 1h;
+    proxy_http_version 1.1;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection $http_connection;
+    location /refused { proxy_pass http://127.0.0.1:%%PORT_9%%; }
+    location /late { proxy_read_timeout 100ms; proxy_pass http://%%ORIGIN%%/slow; }
+    location /unbuffered { proxy_buffering off; proxy_pass http://%%ORIGIN%%/cut; }
+    location /own { try_files /none =500; }
+    location /page { error_page 502 /sorry.html; proxy_pass http://127.0.0.1:%%PORT_9%%; }
+    location /nice { error_page 502 = /sorry.html; proxy_pass http://127.0.0.1:%%PORT_9%%; }
+    location /nicer {
+        error_page 500 =200 /sorry.html;
+        proxy_intercept_errors on;
+        proxy_pass http://%%ORIGIN%%/500;
     }
+    location /named { error_page 502 = @other; proxy_pass http://127.0.0.1:%%PORT_9%%; }
+    location @other { rewrite ^ /fine break; proxy_pass http://%%ORIGIN%%; }
+    location /second { proxy_pass http://second_good/; }
+    location = /sorry.html { root %%FOLDER%%/pages; }
 EOF
 
 my @clients;
@@ -76,8 +69,8 @@ sub resume {
     $t->disable;
     my $good = grep { $clients[$_]->response->status == 200 } 0, 2 .. $#clients;
     is $good, COUNT - 1, "$what: all others are answered";
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
-    wait_for { $t->status->{in_flight} == 0 } 'all to be over';
+    $t->wait_state('open');
+    $t->wait_in_flight(0);
 }
 
 my %bad = (
@@ -130,9 +123,9 @@ $origin->answer;
 is $caller->response->status, 409, 'it is bad';
 is $t->status->{held}, COUNT - 3, 'the rest is still held';
 is $t->control('disable', canary => CANARY)->status, 200, 'a second try is good';
-is scalar(grep { $_->response->status == 200 } @clients[ 3 .. $#clients ]), COUNT - 3,
+is answered(@clients[ 3 .. $#clients ]), COUNT - 3,
     'all are answered';
 is_deeply [ ($origin->uris)[ 3 .. COUNT - 1 ] ], [ map {"/$_"} 4 .. COUNT ], 'in order';
-wait_for { $t->server->log =~ /from releasing to paused by a canary that failed, 17 held/ } 'the log';
+$t->server->wait_logged(qr/from releasing to paused by a canary that failed, 17 held/);
 
 $t->finish;

@@ -17,15 +17,8 @@ use constant { WORKERS => 3, COUNT => 30, CANARY => 3 };
 
 my $t = Intermission::Test->new(workers => WORKERS);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_interval 1h;
 EOF
 
 my (@workers, @clients, @worker_of, $caller);
@@ -55,10 +48,10 @@ sub ends_in_order {
         "$what: the rest is answered";
     my @uris = grep { !/slow/ } $origin->uris;
     is_deeply \@uris, [ map {"/$_"} @there ], 'in order';
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open');
     is $t->status->{held}, 0, 'nobody is held';
     $origin->answer;
-    wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
+    $t->wait_in_flight(0);
 }
 
 # The canary at a worker that dies, alone or with others of it elsewhere.
@@ -91,8 +84,8 @@ begin($workers[0], @workers[ 1, 2 ]);
 $t->kill_worker($workers[0]);
 ok $caller->closed, "the caller's worker dies";
 $origin->answer;
-is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'the canary is judged without it';
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
+is answered(@clients), COUNT, 'the canary is judged without it';
+$t->wait_state('open');
 
 # A worker with others than the canary.
 @workers = $t->server->workers;

@@ -14,15 +14,10 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        listen 127.0.0.1:%%PORT_82%% reuseport http2;
-        intermission on;
-        intermission_interval 1h;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; intermission_release_timeout 2s; }
-    }
+$t->start(default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_82%% reuseport http2;
+    intermission_interval 1h;
+    location /intermission/ { intermission_control; intermission_release_timeout 2s; }
 EOF
 
 my %hold = (

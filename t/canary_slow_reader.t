@@ -20,15 +20,11 @@ my $origin = $t->origin(
     '/bad' => { body => 'x' x SIZE, status => 500 },
     '/cut' => { body => 'x' x (2 * SIZE), cut => 1 },
 );
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% sndbuf=64k;
-        listen 127.0.0.1:%%PORT_82%% http2 sndbuf=64k;
-        intermission on;
-        intermission_interval 1h;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; intermission_release_timeout 8s; }
-    }
+$t->start(default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_80%% sndbuf=64k;
+    listen 127.0.0.1:%%PORT_82%% http2 sndbuf=64k;
+    intermission_interval 1h;
+    location /intermission/ { intermission_control; intermission_release_timeout 8s; }
 EOF
 
 my %read_nothing = (
@@ -57,9 +53,9 @@ for my $protocol (sort keys %read_nothing) {
     is $answer->status, 200, "$protocol: a good answer that nobody reads is good" or $t->disable;
     like $answer->body, qr/^canary: 2\ncanary_failed: 0$/m, 'and counts';
     is $_->response->status, 200, 'the rest is released' for @others;
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open');
     is length $read->()->body, SIZE, 'it is there when the client reads it';
-    wait_for { $t->status->{in_flight} == 0 } 'all to be over';
+    $t->wait_in_flight(0);
 
     for my $case ([ '/bad', 500 ], [ '/cut', 502 ]) {
         my ($uri, $status) = @$case;
@@ -70,7 +66,7 @@ for my $protocol (sort keys %read_nothing) {
         $read->();
         $t->disable;
         is $_->response->status, 200, 'the rest is released then' for @others;
-        wait_for { $t->status->{in_flight} == 0 } 'all to be over';
+        $t->wait_in_flight(0);
     }
 }
 

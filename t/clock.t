@@ -37,16 +37,11 @@ sub set_clock {
 
 {
     local @ENV{@environment} = ($library, $shift, 1, 1, 1);
-    $t->start(<<'EOF');
-        server {
-            listen 127.0.0.1:%%PORT_80%%;
-            intermission on;
-            intermission_app_name $arg_app;
-            location / { proxy_pass http://%%ORIGIN%%; }
-            location /short { intermission_max_time 3s; proxy_pass http://%%ORIGIN%%; }
-            location /clock { intermission off; return 200 $msec; }
-            location /intermission/ { intermission_control; }
-        }
+    $t->start(default_server(<<'EOF'));
+        listen 127.0.0.1:%%PORT_80%%;
+        intermission_app_name $arg_app;
+        location /short { intermission_max_time 3s; proxy_pass http://%%ORIGIN%%; }
+        location /clock { intermission off; return 200 $msec; }
 EOF
 }
 
@@ -81,7 +76,7 @@ for my $by ('+3600', '-7200') {
     my $hold = $t->hold(GET => '/new?app=pause', app => 'pause');
     $t->disable('pause');
     is $_->response->status, 200, 'and released' for $long, $hold;
-    wait_for { $t->status('pause')->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open', 'pause');
 }
 
 $t->finish;

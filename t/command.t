@@ -156,7 +156,7 @@ is intermission($t, @drain)->status, 75, 'what was paused before';
 is $t->status->{state}, 'paused', 'is left like that';
 $t->disable;
 my $interrupted = Intermission::Test::Command->new($t, @drain[ 0 .. 2 ], '--drain' => '1m');
-wait_for { $t->status->{state} eq 'paused' } 'the pause';
+$t->wait_state('paused');
 $interrupted->signal('INT');
 is $interrupted->died_of, POSIX::SIGINT(), 'an interrupted drain';
 is $t->status->{state}, 'open', 'is resumed';

@@ -12,15 +12,14 @@ use Test::More;
 use lib "$Bin/lib";
 use Intermission::Test;
 use Intermission::Test::Command;
+use Intermission::Test::Files qw(program);
 
 my $root = abs_path("$Bin/..");
 my ($program) = Intermission::Test::Command::program();
 my @commands = qw(run status enable disable maintenance watch);
 
-sub has { return scalar grep {-x} map {"$_/$_[0]"} split /:/, $ENV{PATH} }
-
 # The page.
-my $page = Intermission::Test::Server::slurp("$root/docs/intermission.1");
+my $page = slurp("$root/docs/intermission.1");
 is `$program manual`, $page,
     'docs/intermission.1 is up to date (target/bin/intermission manual >docs/intermission.1)';
 
@@ -34,7 +33,7 @@ for my $command (@commands) {
 }
 
 SKIP: {
-    skip 'there is no groff', 2 if !has('groff');
+    skip 'there is no groff', 2 if !program('groff');
     is `groff -man -Tascii -ww -z $root/docs/intermission.1 2>&1`, '', 'groff has no objections';
     my $text = `groff -man -Tascii -P-c $root/docs/intermission.1` =~ s/.\x08//gr;
     like $text, qr/^NAME\n +intermission - hold .*^SYNOPSIS\n.*^EXIT STATUS\n.*^ +75 /ms,
@@ -46,7 +45,7 @@ for my $shell (qw(bash zsh fish)) {
     my $script = `$program completion $shell`;
     like $script, qr/\Q$_\E/, "$shell: it knows $_" for @commands, 'drain', 'canary';
     SKIP: {
-        skip "there is no $shell", 1 if !has($shell);
+        skip "there is no $shell", 1 if !program($shell);
         open my $check, '|-', "$shell -n 2>&1" or die "$shell: $!";
         print {$check} $script;
         ok close $check, 'and the shell can read it';
@@ -54,7 +53,7 @@ for my $shell (qw(bash zsh fish)) {
 }
 
 SKIP: {
-    skip 'there is no bash', 1 if !has('bash');
+    skip 'there is no bash', 1 if !program('bash');
 
     my $complete = sub {
         my ($line) = @_;

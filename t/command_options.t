@@ -14,12 +14,7 @@ use Intermission::Test;
 use Intermission::Test::Command;
 
 my $t = Intermission::Test->new;
-$t->start(<<'EOC');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        location /intermission/ { intermission_control; }
-    }
-EOC
+$t->start;
 
 my @url = ('--url' => control_url($t));
 my @run = ('run', @url);

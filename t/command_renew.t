@@ -14,34 +14,25 @@ use Intermission::Test;
 use Intermission::Test::Command;
 
 my $t = Intermission::Test->new(workers => 2);
-my $http = <<'EOC';
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { return 200 "page\n"; }
-        location /intermission/ { intermission_control; }
-        location /for-run/ { ACCESS intermission_control; }
-    }
+my $http = default_server(<<'EOC');
+    listen 127.0.0.1:%%PORT_80%%;
+    location / { return 200 "page\n"; }
+    location /for-run/ { ACCESS intermission_control; }
 EOC
 my $open = $http =~ s/ACCESS//r;
 my $closed = $http =~ s/ACCESS/deny all;/r;
 $t->start($open);
 
-my $folder = $t->folder;
 my $url = control_url($t) =~ s/intermission$/for-run/r;
 
 sub begin {
     my (@options) = @_;
-    unlink map {"$folder/$_"} qw(pid go);
     my $command = Intermission::Test::Command->new(
-        $t, 'run', '--url' => $url, '--for' => '3s', @options,
-        'sh', '-c' => "echo >$folder/pid; until [ -e $folder/go ]; do sleep 0.02; done",
-    );
-    wait_for { -s "$folder/pid" } 'the command to run';
+        $t, 'run', '--url' => $url, '--for' => '3s', @options, patient($t));
+    wait_begun($t);
     return $command;
 }
-sub go_on { $t->write_file('go', '') }
-sub changes { return grep {/intermission: app/} split /\n/, $t->server->log }
+sub changes { return $t->server->logged(qr/intermission: app/) }
 
 # The pause outlasts its deadline.
 my $command = begin();
@@ -56,7 +47,7 @@ wait_for {
 is $t->status->{state}, 'paused', 'the pause outlasts its deadline';
 cmp_ok abs(seconds($t->status->{since}) - seconds($since)), '<=', 1, 'and is still the same';
 is scalar(changes()), @changes, 'renewals are no changes of state';
-go_on();
+go_on($t);
 is $command->status, 0, 'the command has ended';
 is $t->status->{state}, 'open', 'the app is resumed';
 
@@ -68,14 +59,14 @@ like $command->said, qr/\(the app is open\)\. The command goes on, and so does/,
     'resumed by another call';
 is $t->get('/page')->status, 200, 'the traffic goes on';
 $t->enable;
-go_on();
+go_on($t);
 is $command->status, 0, 'the exit status is the command\'s';
 is $t->status->{state}, 'paused', 'a new pause of somebody else is left alone';
 $t->disable;
 
 $command = begin('--for' => '60s');
 $t->must('maintenance');
-go_on();
+go_on($t);
 is $command->status, 0, 'a maintenance was begun in the meantime';
 like $command->said, qr/it was put into maintenance in the meantime, and is left like that/, 'told';
 is $t->status->{state}, 'maintenance', 'and left like that';
@@ -83,7 +74,7 @@ $t->disable;
 
 $command = begin('--for' => '60s');
 $t->disable;
-go_on();
+go_on($t);
 is $command->status, 0, 'resumed by another call, before a renewal';
 like $command->said, qr/it was resumed in the meantime/, 'told';
 
@@ -95,18 +86,18 @@ my $deadline = $t->status->{resumes_at};
 $t->reload($open);
 wait_for { $t->status->{resumes_at} gt $deadline } 'the next renewal';
 is $t->status->{state}, 'paused', 'a renewal that fails is tried again';
-go_on();
+go_on($t);
 is $command->status, 0, 'the command has ended';
 is $t->status->{state}, 'open', 'the app is resumed';
 
 # If all of them fail, the deadline passes.
 $command = begin();
 $t->reload($closed);
-wait_for { $t->status->{state} eq 'open' } 'the deadline';
+$t->wait_state('open');
 pass 'if all of them fail, the deadline passes';
 $t->reload($open);
 $command->wait_said(qr/the pause was ended by another call or its deadline/);
-go_on();
+go_on($t);
 is $command->status, 0, 'the exit status is the command\'s';
 
 # No renewal comes after the resume, whenever the command ends.

@@ -15,15 +15,9 @@ use Intermission::Test::Command;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin('/bad' => { status => 502 });
-my $http = <<'EOC';
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        listen unix:%%FOLDER%%/nginx.sock;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-        location /for-run/ { ACCESS intermission_control; }
-    }
+my $http = default_server(<<'EOC');
+    listen unix:%%FOLDER%%/nginx.sock;
+    location /for-run/ { ACCESS intermission_control; }
 EOC
 my $open = $http =~ s/ACCESS//r;
 my $closed = $http =~ s/ACCESS/deny all;/r;
@@ -34,18 +28,16 @@ my $url = control_url($t) =~ s/intermission$/for-run/r;
 
 sub begin {
     my ($address, @options) = @_;
-    unlink map {"$folder/$_"} qw(pid go);
-    my $command = Intermission::Test::Command->new($t, 'run', '--url' => $address, @options,
-        'sh', '-c' => "echo >$folder/pid; until [ -e $folder/go ]; do sleep 0.02; done; exit 3");
-    wait_for { -s "$folder/pid" } 'the command to run';
+    my $command
+        = Intermission::Test::Command->new($t, 'run', '--url' => $address, @options, patient($t, 3));
+    wait_begun($t);
     return $command;
 }
-sub go_on { $t->write_file('go', '') }
 
 # A canary that comes back well.
 my $command = begin($url, '--canary' => 2);
 my @held = map { $t->hold(GET => "/good-$_") } 1 .. 5;
-go_on();
+go_on($t);
 is $command->status, 3, 'a good canary: the exit status is the command\'s';
 is_deeply [ map { $_->response->status } @held ], [ (200) x 5 ], 'all are released';
 like $command->said, qr/resuming: waiting for the canary \(2 requests\)/, 'it is waited for';
@@ -53,8 +45,8 @@ like $command->said, qr/: resumed, 5 requests held, the longest for /, 'and what
 
 # One that does not.
 $command = begin($url, '--canary' => 1, '--app' => "it's");
-go_on();
-wait_for { $t->status('it%27s')->{state} eq 'releasing' } 'the canary';
+go_on($t);
+$t->wait_state('releasing', 'it%27s');
 $t->must('disable', app => 'it%27s');
 is $command->status, 3, 'a canary that another call ends: the exit status is the command\'s';
 like $command->said, qr/: The canary was ended by another call/, 'told';
@@ -62,7 +54,7 @@ like $command->said, qr/: The canary was ended by another call/, 'told';
 $command = begin($url, '--canary' => 1);
 my $bad = $t->hold(GET => '/bad');
 @held = map { $t->hold(GET => "/held-$_") } 1 .. 2;
-go_on();
+go_on($t);
 is $command->status, 69, 'a bad canary has an exit status of its own';
 is $bad->response->status, 502, 'it got its answer';
 is $t->status->{state}, 'paused', 'the app is paused again';
@@ -91,7 +83,7 @@ for my $case ([ $url => 'default' ], [ $unix => "it's a & b", '--app' => "it's a
     my $name = $app =~ s/([^a-z])/sprintf '%%%02x', ord $1/ger;
     $command = begin($address, @options);
     $t->reload($closed);
-    go_on();
+    go_on($t);
     $command->wait_said(qr/: IT COULD NOT BE RESUMED, and may still be paused: the server does/);
     is $t->status($name)->{state}, 'paused', 'a resume that fails';
     $command->wait_said(qr/^intermission: trying again for 60s\. By hand: curl/m);
@@ -109,7 +101,7 @@ for my $case ([ $url => 'default' ], [ $unix => "it's a & b", '--app' => "it's a
 $command = begin($url, '--for' => '3s');
 $t->must('enable', for => '1h');    # somebody moved the deadline
 $t->reload($closed);
-go_on();
+go_on($t);
 is $command->status, 69, 'a resume that fails again and again';
 like last_line($command->said), qr/: it could not be resumed within 3s\. By hand: curl /, 'is told';
 $t->disable;
@@ -118,7 +110,7 @@ $t->reload($open);
 # nginx is gone when the app is to be resumed, and comes back without a pause.
 $command = begin($url);
 $t->server->quit;
-go_on();
+go_on($t);
 $command->wait_said(qr/IT COULD NOT BE RESUMED.*: nothing answers there/);
 $t->server->start;
 is $command->status, 3, 'nginx was away';

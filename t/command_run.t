@@ -15,13 +15,8 @@ use Intermission::Test::Command;
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOC');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOC'));
+    listen 127.0.0.1:%%PORT_80%%;
 EOC
 
 my $folder = $t->folder;
@@ -35,10 +30,9 @@ $t->write_file('while', "echo \$\$ >$folder/pid\n");
 sub begin {
     unlink "$folder/pid";
     my $command = Intermission::Test::Command->new($t, @run, @_);
-    wait_for { -s "$folder/pid" } 'the command to run';
+    wait_begun($t);
     return $command;
 }
-sub go_on { $t->write_file('go', '') }
 
 # The exit status is the command's, and the app is open again.
 for my $status (0, 1, 3, 64, 69, 75, 127, 255) {
@@ -71,11 +65,11 @@ ok !-e "$folder/pid", 'the command is not begun before the app is quiet';
 my @held = map { $t->hold(GET => "/held-$_") } 1 .. 3;
 $origin->answer;
 is $slow->response->status, 200, 'what was in flight is over';
-wait_for { -s "$folder/pid" } 'the command to run';
+wait_begun($t);
 my $status = $t->status;
 is "$status->{state} $status->{held} $status->{in_flight}", 'paused 3 0', 'then it is';
 ok $status->{resumes_at}, 'the pause has a deadline';
-go_on();
+go_on($t);
 is $command->status, 0, 'the command is over';
 is_deeply [ map { $_->response->status } @held ], [ 200, 200, 200 ], 'what was held goes on';
 like $command->said, qr/resumed, 3 requests held, the longest for \d+\.\d s$/m, 'and is told';
@@ -85,7 +79,7 @@ is_deeply [ grep {/held/} $origin->uris ], [ map {"/held-$_"} 1 .. 3 ], 'in orde
 $command = begin('--app' => 'a b', 'sh', '-c' => $until_told);
 is $t->status->{state}, 'open', '--app leaves the others alone';
 is $t->status('a%20b')->{state}, 'paused', 'and pauses the one';
-go_on();
+go_on($t);
 $command->status;
 like $command->said, qr/\(app a b\): resumed/, 'which is named';
 
@@ -122,11 +116,11 @@ for my $case ([ "$folder/none" => 127 ], [ 'no-such-command' => 127 ], [ $folder
     [ "$folder/input" => 126 ])
 {
     my ($name, $expected) = @$case;
-    my $changes = () = $t->server->log =~ /intermission: app/g;
+    my $changes = $t->server->logged(qr/intermission: app/);
     $command = run($name);
     is $command->status, $expected, 'a command that cannot be begun: ' . $name =~ s/\Q$folder//r;
     like $command->said, qr/\Aintermission: .* Nothing was paused\.\n\z/, 'is told';
-    is scalar(() = $t->server->log =~ /intermission: app/g), $changes, 'and nothing was paused';
+    is scalar $t->server->logged(qr/intermission: app/), $changes, 'and nothing was paused';
 }
 $t->write_file('broken', "#!$folder/no-interpreter\n");
 chmod 0755, "$folder/broken";
@@ -140,7 +134,7 @@ ok !-e "$folder/was-run", 'nothing was run in all these cases';
 # A paced release is begun, and not waited for.
 $command = begin('--rate' => '1r/s', '--burst' => 1, 'sh', '-c' => $until_told);
 @held = map { $t->hold(GET => "/paced-$_") } 1 .. 12;
-go_on();
+go_on($t);
 is $command->status, 0, 'a paced release';
 is $t->status->{state}, 'releasing', 'goes on after the end of the command';
 $t->disable;
@@ -149,7 +143,7 @@ $_->response for @held;
 # A pace that only the server finds wrong must not keep the app paused.
 $command = begin('--rate' => '100000r/s', '--burst' => 1, 'sh', '-c' => $until_told);
 @held = $t->hold(GET => '/held');
-go_on();
+go_on($t);
 is $command->status, 0, 'a pace that the server refuses';
 is $held[0]->response->status, 200, 'does not keep the app paused';
 

@@ -16,14 +16,7 @@ use Intermission::Test::Command;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOC');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-EOC
+$t->start;
 
 my $url = control_url($t);
 my $asked = 0;

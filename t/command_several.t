@@ -14,19 +14,11 @@ use Intermission::Test;
 use Intermission::Test::Command;
 
 # Two servers with a zone of their own each.
-my $http = <<'EOC';
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        listen unix:%%FOLDER%%/nginx.sock;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-EOC
+my $listen = 'listen unix:%%FOLDER%%/nginx.sock;';
 my ($one, $two) = map { Intermission::Test->new } 1 .. 2;
 for my $t ($one, $two) {
     $t->origin('/slow' => { wait => 1 });
-    $t->start($http);
+    $t->start(default_server($listen));
 }
 
 my $folder = $one->folder;
@@ -34,23 +26,22 @@ my @urls = (
     '--url' => control_url($one),
     '--url' => 'unix:' . $two->folder . '/nginx.sock:/intermission',
 );
-my $until_told = "echo >$folder/pid; until [ -e $folder/go ]; do sleep 0.02; done; exit 4";
 
 sub states { return join ' ', map { $_->status->{state} } $one, $two }
-sub pauses { return scalar(() = $_[0]->server->log =~ /to paused/g) }
+sub pauses { return scalar $_[0]->server->logged(qr/to paused/) }
 
 # Both.
 my $slow = $two->client->get('/slow');
 $two->origin->wait_requests(1);
-my $command = Intermission::Test::Command->new($one, 'run', @urls, 'sh', '-c' => $until_told);
+my $command = Intermission::Test::Command->new($one, 'run', @urls, patient($one, 4));
 $command->wait_said(qr/waiting until it is quiet: 1 in flight, 0 held, 1 s/);
 is states(), 'paused paused', 'both are paused';
 my @held = map { $_->hold(GET => '/held') } $one, $two;
 ok !-e "$folder/pid", 'the command is not run before both are quiet';
 $two->origin->answer;
-wait_for { -s "$folder/pid" } 'the command to run';
+wait_begun($one);
 pass 'and run then';
-$one->write_file('go', '');
+go_on($one);
 is $command->status, 4, 'its exit status';
 is_deeply [ map { $_->response->status } @held ], [ 200, 200 ], 'both are resumed';
 is states(), 'open open', 'to be sure';
@@ -76,23 +67,21 @@ is pauses($one), $before, 'the other was not';
 $two->disable;
 
 # One cannot be paused, which is only seen when it is tried.
-$two->reload($http =~ s/(location .intermission.)/location ~ enable\$ { return 503; }\n$1/r);
+$two->reload(default_server("$listen location ~ enable\$ { return 503; }"));
 $before = pauses($one);
 $command = intermission($one, @run);
 is $command->status, 75, 'one cannot be paused';
 like $command->said, qr/^intermission: unix:\S+: the server answers 503/m, 'which is told';
 is states(), 'open open', 'both are open';
 is pauses($one), $before + 1, 'the other one was paused, and is resumed';
-$two->reload($http);
+$two->reload(default_server($listen));
 
 # One goes away while the command runs: the other is resumed without waiting for it.
-unlink map {"$folder/$_"} qw(pid go);
-$command = Intermission::Test::Command->new(
-    $one, 'run', @urls, '--for' => '3s', 'sh', '-c' => $until_told);
-wait_for { -s "$folder/pid" } 'the command to run';
+$command = Intermission::Test::Command->new($one, 'run', @urls, '--for' => '3s', patient($one, 4));
+wait_begun($one);
 my $held = $one->hold(GET => '/held');
 $two->server->quit;
-$one->write_file('go', '');
+go_on($one);
 is $held->response->status, 200, 'one goes away: the other is resumed';
 $command->wait_said(qr/^intermission: unix:\S+: IT COULD NOT BE RESUMED/m);
 is $command->status, 69, 'the one that is gone has its own exit status';

@@ -19,14 +19,9 @@ my %number = (HUP => SIGHUP, INT => SIGINT, QUIT => SIGQUIT, TERM => SIGTERM);
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin('/slow' => { wait => 1 });
-my $http = <<'EOC';
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-        location /for-run/ { ACCESS intermission_control; }
-    }
+my $http = default_server(<<'EOC');
+    listen 127.0.0.1:%%PORT_80%%;
+    location /for-run/ { ACCESS intermission_control; }
 EOC
 my $open = $http =~ s/ACCESS//r;
 my $closed = $http =~ s/ACCESS/deny all;/r;
@@ -47,15 +42,14 @@ exit 7
 EOC
 
 sub fresh { unlink map {"$folder/$_"} qw(pid go signals) }
-sub go_on { $t->write_file('go', '') }
-sub signals { return join ' ', split /\n/, Intermission::Test::Server::slurp("$folder/signals") }
+sub signals { return join ' ', split /\n/, slurp("$folder/signals") }
 sub is_paused { return $t->status->{state} eq 'paused' }
 
 sub begin {
     my (@arguments) = @_;
     fresh();
     my $command = Intermission::Test::Command->new($t, @run, @arguments);
-    wait_for { -s "$folder/pid" } 'the command to run';
+    wait_begun($t);
     return $command;
 }
 
@@ -98,7 +92,7 @@ for my $signal (sort keys %number) {
     wait_for { signals() } 'the signal to reach the command';
     is signals(), $signal, "$signal while the command runs: it is passed on";
     ok is_paused(), 'the app stays paused, as the command has not ended';
-    go_on();
+    go_on($t);
     is $command->status, 7, 'its exit status is what counts';
     is $held->response->status, 200, 'the app is resumed';
     $requests++;
@@ -116,7 +110,7 @@ wait_for { signals() } 'the signal to reach the command';
 my $deadline = $t->status->{resumes_at};
 wait_for { !is_paused() || $t->status->{resumes_at} gt $deadline } 'a renewal';
 ok is_paused(), 'TERM to the whole group: the pause is still renewed';
-go_on();
+go_on($t);
 is $command->status, 7, 'and the app resumed';
 is $t->status->{state}, 'open', 'when the command has ended';
 
@@ -137,7 +131,7 @@ for my $round (1 .. 20) {
     $command->signal($_) for qw(TERM HUP INT);
     select undef, undef, undef, 0.01;
 }
-go_on();
+go_on($t);
 is $command->status, 7, 'many signals: the exit status is right';
 is $t->status->{state}, 'open', 'and the app resumed';
 $command = begin('sh', '-c' => "trap '' TERM; echo >$folder/pid; sleep 1; exit 143");
@@ -149,7 +143,7 @@ is $t->status->{state}, 'open', 'the app is resumed';
 # While it resumes: it goes on with that, and the exit status is the command's.
 $command = begin('sh', $patient);
 $t->reload($closed);
-go_on();
+go_on($t);
 $command->wait_said(qr/IT COULD NOT BE RESUMED/);
 $command->signal($_) for qw(INT TERM HUP);
 $command->signal_group('TERM');
@@ -163,10 +157,10 @@ my $words = join ' ', map {"'$_'"} Intermission::Test::Command::program(), @run,
 my $piped = Intermission::Test::Command->start($t, {},
     'sh', '-c' => "{ $words 2>&1; echo \$? >$folder/status; } | head -n 1");
 wait_for { -s "$folder/pid" && $piped->out } 'the reader to have read a line';
-go_on();
+go_on($t);
 $piped->status;
 wait_for { -s "$folder/status" } 'the end';
-is Intermission::Test::Server::slurp("$folder/status"), "7\n", 'without a reader: the exit status';
+is slurp("$folder/status"), "7\n", 'without a reader: the exit status';
 is $t->status->{state}, 'open', 'the app is resumed';
 
 # It is killed: the traffic flows when the deadline has passed, and nothing pauses the app again.
@@ -178,7 +172,7 @@ ok is_paused(), 'killed: nobody resumes the app';
 is $held->response->status, 200, 'but the deadline does';
 wait_for { $t->server->log =~ /by deadline.* from releasing to open/s } 'the log';
 my $log = $t->server->log;
-go_on();
+go_on($t);
 select undef, undef, undef, 2.5;    # longer than a renewal would take
 is $t->status->{state}, 'open', 'the app stays open';
 is $t->server->log, $log, 'nothing called any more';
@@ -190,7 +184,7 @@ wait_for { !is_paused() } 'the deadline';
 $command->signal_group('CONT');
 $command->wait_said(qr/the pause was ended by another call or its deadline \(the app is open\)/);
 is $t->status->{state}, 'open', 'a pause whose deadline has passed is not begun again';
-go_on();
+go_on($t);
 is $command->status, 7, 'the exit status is the command\'s';
 
 $t->finish;

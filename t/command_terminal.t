@@ -13,20 +13,14 @@ use Test::More;
 use lib "$Bin/lib";
 use Intermission::Test;
 use Intermission::Test::Command;
+use Intermission::Test::Files qw(program);
 
 plan skip_all => 'there is no command `script`, which makes a terminal'
-    if !grep {-x} map {"$_/script"} split /:/, $ENV{PATH};
+    if !program('script');
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOC');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-EOC
+$t->start;
 
 my $folder = $t->folder;
 my $url = control_url($t);
@@ -43,7 +37,7 @@ echo $$ >%%FOLDER%%/pid
 until [ -e %%FOLDER%%/go ]; do sleep 0.02; done
 EOC
 
-sub signals { return join ' ', split /\n/, Intermission::Test::Server::slurp("$folder/signals") }
+sub signals { return join ' ', split /\n/, slurp("$folder/signals") }
 
 # A terminal of its own, in which this is run.
 sub at_terminal {
@@ -58,8 +52,6 @@ sub at_terminal {
     );
 }
 
-sub pid_of_command { wait_for { -s "$folder/pid" } 'the command to run' }
-
 # Typing.
 my $terminal = at_terminal('run', '--url' => $url, 'sh', '-c' => 'read -r word; exit $word');
 wait_for { $terminal->out =~ /running sh/ } 'the command to run';
@@ -73,7 +65,7 @@ chmod 0755, "$folder/bin/env";
 for my $case ([ {} => 'INT' ], [ { PATH => "$folder/bin:$ENV{PATH}" } => 'INT|TERM' ]) {
     my ($environment, $signal) = @$case;
     $terminal = at_terminal($environment, 'run', '--url' => $url, 'sh', $noted);
-    pid_of_command();
+    wait_begun($t);
     my $held = $t->hold(GET => '/held');
     print {$keys} "\cC";
     like $terminal->status, qr/^(?:9|15)$/, "Ctrl-C: the exit status is the command's";
@@ -98,7 +90,7 @@ $origin->answer;
 
 # The terminal goes away.
 $terminal = at_terminal('run', '--url' => $url, 'sh', $noted);
-pid_of_command();
+wait_begun($t);
 my $held = $t->hold(GET => '/held');
 $terminal->signal('KILL');
 is $held->response->status, 200, 'the terminal is lost: the app is resumed';

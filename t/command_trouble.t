@@ -14,6 +14,7 @@ use Test::More;
 use lib "$Bin/lib";
 use Intermission::Test;
 use Intermission::Test::Command;
+use Intermission::Test::Files qw(program);
 
 my $t = Intermission::Test->new;
 my $folder = $t->folder;
@@ -28,7 +29,7 @@ sub certificate {
     -s "$file.crt" or die "openssl: $said";
 }
 
-plan skip_all => 'there is no openssl' if !grep {-x} map {"$_/openssl"} split /:/, $ENV{PATH};
+plan skip_all => 'there is no openssl' if !program('openssl');
 certificate('expired', 'IP:127.0.0.1', -1);
 certificate('good', 'IP:127.0.0.1', 1);
 certificate('other', 'DNS:example.org', 1);

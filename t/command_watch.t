@@ -16,15 +16,7 @@ use Intermission::Test::Command;
 
 my $t = Intermission::Test->new;
 $t->origin;
-my $http = <<'EOC';
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-EOC
-$t->start($http);
+$t->start;
 
 my $url = control_url($t);
 

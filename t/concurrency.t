@@ -20,16 +20,11 @@ use constant { COUNT => 150, PLACES => 7 };
 for my $workers (1, 2, 4) {
     my $t = Intermission::Test->new(workers => $workers);
     my $origin = $t->origin('/slow' => { wait => 1 });
-    $t->start(<<'EOF');
-        server {
-            listen 127.0.0.1:%%PORT_80%% reuseport;
-            intermission on;
-            intermission_interval 1h;
-            location / { proxy_pass http://%%ORIGIN%%; }
-            location /intermission/ {
-                intermission_control;
-                intermission_release_concurrency 7;
-            }
+    $t->start(default_server(<<'EOF'));
+        intermission_interval 1h;
+        location /intermission/ {
+            intermission_control;
+            intermission_release_concurrency 7;
         }
 EOF
 
@@ -60,9 +55,9 @@ EOF
     # Nobody asks nginx for anything meanwhile: a place that is not noticed at once is not used at all.
     cmp_ok $median, '<', 500, 'free places are used at once';
 
-    is scalar(grep { $_->response->status == 200 } @clients), COUNT, 'all are answered';
+    is answered(@clients), COUNT, 'all are answered';
     is_deeply [ $origin->uris ], [ map {"/slow?$_"} 1 .. COUNT ], 'in order';
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open');
     $t->stop;
 }
 

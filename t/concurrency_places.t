@@ -21,22 +21,12 @@ my $origin = $t->origin(
     '/cut' => { wait => 1, cut => 1 },
     '/socket' => { wait => 1, upgrade => 1 },
 );
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_interval 1h;
-        intermission_bypass $http_x_bypass;
-
-        location / {
-            proxy_pass http://%%ORIGIN%%;
-            proxy_http_version 1.1;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection $http_connection;
-        }
-        location /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_interval 1h;
+    intermission_bypass $http_x_bypass;
+    proxy_http_version 1.1;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection $http_connection;
 EOF
 
 my @upgrade = (headers => [ 'Upgrade: echo', 'Connection: upgrade' ]);
@@ -58,7 +48,7 @@ sub gives_back {
     is $second->response->status, 200, 'the second goes when the first is over';
     cmp_ok time - $start, '<', 5, 'at once';
     is_deeply [ $origin->uris ], [ $uri, '/second' ], 'in order';
-    wait_for { $t->status->{state} eq 'open' } 'the release to end';
+    $t->wait_state('open');
 }
 
 my $answer = sub { $origin->answer };
@@ -88,11 +78,11 @@ $origin->wait_requests(5);
 is_deeply [ $origin->uris ], [ map {"/slow?$_"} 2, 11 .. 14 ], 'more places are used at once';
 $t->must('disable', concurrency => 3);
 $origin->answer(1);
-wait_for { $t->status->{in_flight} == 4 } 'one to be over';
+$t->wait_in_flight(4);
 is scalar(my @uris = $origin->uris), 5, 'fewer places: none goes until there is one';
 $origin->answer(2);
 $origin->wait_requests(6);
-wait_for { $t->status->{in_flight} == 3 } 'three in flight again';
+$t->wait_in_flight(3);
 
 # What is in flight for another reason takes none: who was there before, and who goes by the gate.
 my $privileged = $t->client->get('/slow?privileged', headers => ['X-Bypass: 1']);
@@ -110,9 +100,9 @@ is $t->status->{in_flight}, 5, 'what the last release let go counts towards the 
 $t->must('disable');
 $origin->wait_requests(12);
 $origin->answer;
-is scalar(grep { $_->response->status == 200 } $privileged, @clients[ 1, 10 .. 19 ]), 12,
+is answered($privileged, @clients[ 1, 10 .. 19 ]), 12,
     'all are answered';
-wait_for { $t->status->{state} eq 'open' } 'the release to end';
-wait_for { $t->status->{in_flight} == 0 } 'nothing to be in flight';
+$t->wait_state('open');
+$t->wait_in_flight(0);
 
 $t->finish;

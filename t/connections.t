@@ -13,15 +13,9 @@ use Test::More;
 use lib "$Bin/lib";
 use Intermission::Test;
 
-my $http = <<'EOF';
+my $http = default_server(<<'EOF');
     keepalive_timeout 60s;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        intermission_retry_after 7s;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+    intermission_retry_after 7s;
 EOF
 
 my @limits = (
@@ -67,7 +61,7 @@ for my $limit (@limits) {
         my @answers = map { $_->[1]->response->status } @held;
         is_deeply \@answers, [ (200) x @held ], 'all that is held is released without an error';
         is_deeply [ $origin->uris ], [ map {"/$_->[0]"} @held ], 'in order';
-        wait_for { $t->status->{state} eq 'open' } 'the release to end';
+        $t->wait_state('open');
         is $t->get('/after')->status, 200, 'requests go on';
         unlike $t->server->log, qr/worker_connections are not enough(?!, reusing)|accept4?\(\) failed/,
             'nginx never ran out of connections';

@@ -13,17 +13,11 @@ use Test::More;
 use lib "$Bin/lib";
 use Intermission::Test;
 
-my $http = <<'EOF';
-    limit_conn_zone $binary_remote_addr zone=clients:64k;
+my $zone = 'limit_conn_zone $binary_remote_addr zone=clients:64k;';
+my $http = $zone . default_server(<<'EOF');
+    listen 127.0.0.1:%%PORT_82%% http2;
     limit_conn_status 429;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        listen 127.0.0.1:%%PORT_82%% http2;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /bounded { limit_conn clients 20; proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+    location /bounded { limit_conn clients 20; proxy_pass http://%%ORIGIN%%; }
 EOF
 
 # Runs a test with a worker of 256 connections.
@@ -35,8 +29,8 @@ sub with_worker {
         $t->start($http);
         $t->enable;
         $test->($t, $origin);
-        wait_for { $t->status->{state} eq 'open' } 'the release to end';
-        wait_for { $t->status->{in_flight} == 0 } 'all to be over';
+        $t->wait_state('open');
+        $t->wait_in_flight(0);
         unlike $t->server->log, qr/worker_connections are not enough(?!, reusing)|accept4?\(\) failed/,
             'nginx never ran out of connections';
         $t->stop;
@@ -79,7 +73,7 @@ with_worker '200 connections', sub {
     is $t->get('/up')->status, 200, 'health checks are answered';
     my @uris = release($t, $origin, 200);
     is_deeply \@uris, [ map {"/slow?$_"} 1 .. 200 ], 'released in order';
-    is scalar(grep { $_->response->status == 200 } @clients), 200, 'all are answered';
+    is answered(@clients), 200, 'all are answered';
 };
 
 with_worker 'eight connections of HTTP/2', sub {
@@ -103,7 +97,7 @@ with_worker 'eight connections of HTTP/2', sub {
     is $t->status->{held}, 900, 'and so are the requests of others' or return $t->disable;
     my @seen = release($t, $origin, 900);
     is_deeply \@seen, \@uris, 'released in order';
-    is scalar(grep { $_->response->status == 200 } @clients), 100, 'all are answered';
+    is answered(@clients), 100, 'all are answered';
     is scalar(grep { $_->[0]->response($_->[1])->status == 200 } @streams), 800, 'streams as well';
 };
 

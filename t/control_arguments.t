@@ -12,12 +12,7 @@ use lib "$Bin/lib";
 use Intermission::Test;
 
 my $t = Intermission::Test->new;
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        location /intermission/ { intermission_control; }
-    }
-EOF
+$t->start;
 
 sub states { return join ' ', map { $t->status($_)->{state} } qw(default one two) }
 

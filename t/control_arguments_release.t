@@ -15,19 +15,14 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        intermission_app_name $arg_app;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ {
-            intermission_control;
-            intermission_release_concurrency 1;
-            intermission_release_timeout 1h;
-        }
-        location /paced/ { intermission_control; intermission_release_rate 5000r/s; }
+$t->start(default_server(<<'EOF'));
+    intermission_app_name $arg_app;
+    location /intermission/ {
+        intermission_control;
+        intermission_release_concurrency 1;
+        intermission_release_timeout 1h;
     }
+    location /paced/ { intermission_control; intermission_release_rate 5000r/s; }
 EOF
 
 # An app in each state. One request is in flight in that which releases, and one is held.
@@ -148,7 +143,7 @@ for my $query (@right) {
 }
 $t->enable('canary');
 my $caller = $t->call('disable', app => 'canary', canary => 1_000_000);
-wait_for { $t->status('canary')->{state} eq 'releasing' } 'a canary of a million';
+$t->wait_state('releasing', 'canary');
 $t->disable('canary');
 is $caller->response->status, 409, 'which has not come together';
 is $t->get('/paced/disable?app=paused&burst=5')->status, 200, "a burst for a location's rate";

@@ -14,14 +14,7 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-EOF
+$t->start;
 
 sub call { return $t->get('/intermission/' . shift, headers => [@_]) }
 

@@ -15,37 +15,29 @@ use Intermission::Test;
 my $t = Intermission::Test->new;
 $t->origin;
 $t->write_file('users', "user:{PLAIN}secret\n");
-$t->start(<<'EOF');
-    intermission on;
+$t->start(default_server(<<'EOF'));
     intermission_max_time 1h;
-
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-        location /satisfied/ { satisfy any; allow all; intermission_control; }
-        location /guarded/ {
-            auth_basic "x";
-            auth_basic_user_file %%FOLDER%%/users;
-            intermission_control;
-        }
-        location /rewritten/ { rewrite ^/rewritten(.*) /intermission$1 last; }
-        location /limited/ {
-            intermission_control any;
-            limit_except GET { allow 127.0.0.1; deny all; }
-        }
-        location /shut/ {
-            intermission_control any;
-            limit_except GET { deny all; }
-        }
-        location /if/ {
-            intermission_control;
-            if ($http_x_if) { add_header X-If yes; }
-            if ($http_x_else) { return 418; }
-        }
-        location /tried/ { intermission off; try_files /none /intermission/status; }
+    location /satisfied/ { satisfy any; allow all; intermission_control; }
+    location /guarded/ {
+        auth_basic "x";
+        auth_basic_user_file %%FOLDER%%/users;
+        intermission_control;
     }
+    location /rewritten/ { rewrite ^/rewritten(.*) /intermission$1 last; }
+    location /limited/ {
+        intermission_control any;
+        limit_except GET { allow 127.0.0.1; deny all; }
+    }
+    location /shut/ {
+        intermission_control any;
+        limit_except GET { deny all; }
+    }
+    location /if/ {
+        intermission_control;
+        if ($http_x_if) { add_header X-If yes; }
+        if ($http_x_else) { return 418; }
+    }
+    location /tried/ { intermission off; try_files /none /intermission/status; }
 EOF
 
 my @secret = (headers => ['Authorization: Basic dXNlcjpzZWNyZXQ=']);

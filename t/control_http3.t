@@ -81,6 +81,6 @@ is post('/intermission/enable', headers => ['user-agent: Mozilla/5.0 (X11) Firef
 
 # A subrequest is for the host that its request is for.
 is post('/mirrored', headers => ['origin: https://localhost']), 200, 'a request with a subrequest';
-wait_for { $t->status->{state} eq 'paused' } 'the pause by a subrequest';
+$t->wait_state('paused');
 
 $t->finish;

@@ -15,14 +15,7 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new;
 $t->origin;
-$t->start(<<'EOC');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
-EOC
+$t->start;
 
 my $calls = $t->client;
 for my $call (qw(disable maintenance)) {

@@ -16,20 +16,11 @@ use Intermission::Test::SlowDisk;
 
 my $t = Intermission::Test->new(workers => 2);
 my $origin = $t->origin(map { $_ => { wait => 1 } } qw(/slow /first));
-my $folder = $t->folder . '/state';
-mkdir $folder;
-chmod 0777, $folder;
+my $folder = $t->shared_folder('state');
 my $disk = Intermission::Test::SlowDisk->new($t->folder . '/disk')
     or plan skip_all => 'needs a C compiler';
-$disk->start($t, <<'EOC');
-    intermission_state_file %%FOLDER%%/state/file;
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location = /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
+$disk->start($t, 'intermission_state_file %%FOLDER%%/state/file;' . default_server(<<'EOC'));
+    listen 127.0.0.1:%%PORT_80%%;
 EOC
 
 # The worker that is kept waiting, and the one that serves everybody else meanwhile.
@@ -51,7 +42,7 @@ sub called {
 # Whether the worker is yet to try again to write a file that it could not write.
 sub is_behind {
     my ($worker) = @_;
-    my @lines = grep {/\b$worker#.* (?:cannot|could) be written/} split /\n/, $t->server->log;
+    my @lines = $t->server->logged(qr/\b$worker#.* (?:cannot|could) be written/);
     return @lines && $lines[-1] =~ /cannot be written/;
 }
 

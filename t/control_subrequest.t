@@ -13,17 +13,11 @@ use Intermission::Test;
 
 my $t = Intermission::Test->new;
 my $origin = $t->origin('/slow' => { wait => 1 });
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%%;
-        intermission on;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /mirrored {
-            intermission off;
-            mirror /intermission/enable;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /intermission/ { intermission_control; }
+$t->start(default_server(<<'EOF'));
+    location /mirrored {
+        intermission off;
+        mirror /intermission/enable;
+        proxy_pass http://%%ORIGIN%%;
     }
 EOF
 
@@ -32,7 +26,7 @@ $origin->wait_requests(1);
 is $t->get('/mirrored?drain=1s')->status, 200, 'the request is answered';
 is $t->status->{state}, 'open', 'a subrequest that would wait changes nothing';
 is $t->get('/mirrored')->status, 200, 'the next one as well';
-wait_for { $t->status->{state} eq 'paused' } 'the pause by a subrequest that need not wait';
+$t->wait_state('paused');
 $t->disable;
 $origin->answer;
 is $slow->response->status, 200, 'what was in flight is answered';
