@@ -21,7 +21,8 @@ type Servers = ngx_http_upstream_rr_peers_t;
 
 /// Whether a name is that of the group, which nginx gives for a server where none is left that it would ask.
 pub fn is_named(group: Group<'_>, name: *const ngx_str_t) -> bool {
-    let servers_have = |servers: Living<'_, Servers>| servers.see(|it| it.name.cast_const() == name);
+    let servers_have =
+        |servers: Living<'_, Servers>| servers.see(|it| it.name.cast_const() == name);
     group.see(|it| name == &raw const it.host) || servers(group).is_some_and(servers_have)
 }
 
@@ -71,16 +72,17 @@ fn servers(group: Group<'_>) -> Option<Living<'_, Servers>> {
     let servers = group.see(|it| it.peer.data.cast::<Servers>());
     let (zone, name) = group.see(|it| (it.shm_zone, &raw const it.host));
     // SAFETY: the zone of a group is there as long as that.
-    let is_in_zone = unsafe { zone.as_ref() }.is_some_and(|zone| {
-        servers.addr().wrapping_sub(zone.shm.addr.addr()) < zone.shm.size
-    });
+    let is_in_zone = unsafe { zone.as_ref() }
+        .is_some_and(|zone| servers.addr().wrapping_sub(zone.shm.addr.addr()) < zone.shm.size);
     // SAFETY: what is kept for a group is there as long as that, and is as large, whatever it is.
     let servers = unsafe { Living::maybe(servers) }?;
     (is_in_zone || servers.see(|it| it.name.cast_const() == name)).then_some(servers)
 }
 
 /// Keeps other workers from the servers that are shared with them.
-struct Lock<'s>(#[cfg_attr(not(ngx_feature = "http_upstream_zone"), expect(dead_code))] Living<'s, Servers>);
+struct Lock<'s>(
+    #[cfg_attr(not(ngx_feature = "http_upstream_zone"), expect(dead_code))] Living<'s, Servers>,
+);
 
 impl<'s> Lock<'s> {
     fn of(servers: Living<'s, Servers>) -> Self {

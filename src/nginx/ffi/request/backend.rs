@@ -5,8 +5,8 @@ use core::ptr;
 
 use nginx_sys::{
     NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_chain_t, ngx_event_pipe_t, ngx_http_request_t,
-    ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_int_t,
-    ngx_msec_t, ngx_output_chain_filter_pt,
+    ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_int_t, ngx_msec_t,
+    ngx_output_chain_filter_pt,
 };
 
 use super::Request;
