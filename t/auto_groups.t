@@ -97,7 +97,8 @@ $origin->stop;
 my @clients = map { $t->hold(GET => "/kept/$_", app => 'kept') } 4 .. 6;
 $origin = up(1);
 is $_->response->status, 200, 'held when it ends with its backend' for @clients;
-is_deeply [ $origin->uris ], [ map {"/kept/$_"} 4 .. 6 ], 'each once, in order';
+# By connection, which one that is kept has more of than one.
+is_deeply [ sort $origin->uris ], [ map {"/kept/$_"} 4 .. 6 ], 'each once';
 is_open('kept');
 $origin->stop;
 

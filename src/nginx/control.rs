@@ -6,7 +6,9 @@
 mod answer;
 mod caller;
 mod calls;
+mod changes;
 mod dashboard;
+mod reports;
 mod suspend;
 mod wait;
 mod written;
@@ -23,7 +25,7 @@ use crate::nginx::host::Worker;
 use crate::nginx::store::Store;
 use crate::shm::MAX_NAME;
 use answer::Answer;
-use calls::{Calling, Reply};
+use changes::{Calling, Reply};
 
 const FAILED: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
 

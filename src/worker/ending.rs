@@ -172,11 +172,12 @@ impl<H: Host> Worker<H> {
         if let Flight::Canary(canary) = flight {
             self.canary_ended(passage, canary, entry, outcome);
         }
-        if flight.is_released() {
-            self.released_ended();
-        }
         if flight != Flight::Upgraded {
             self.request_ended(entry.app());
+        }
+        // Behind that, where the next one may have found that this one's connections are still in use.
+        if flight.is_released() {
+            self.released_ended();
         }
     }
 

@@ -5,7 +5,8 @@ use core::ffi::c_void;
 use core::time::Duration;
 
 use super::answer::Answer;
-use super::calls::{Calling, Reply, report};
+use super::changes::{Calling, Reply};
+use super::reports::report;
 use super::suspend::{is_late, stop, suspend};
 use super::written;
 use crate::control::Done;
