@@ -22,7 +22,8 @@ const NEGLECT: Duration = Duration::from_millis(500);
 pub const RESERVED: Ticket = TICKS * WORKERS;
 const WORKERS: Ticket = 1024;
 const TICKS: Ticket = 1 << 22;
-const TICK: u64 = 16;
+/// In microseconds.
+pub const TICK: u64 = 16;
 
 /// What the workers share about an app's outage.
 #[derive(Clone, Copy, Debug, Default)]

@@ -14,7 +14,7 @@ use crate::nginx::conf::coverage;
 use crate::nginx::ffi::event::{Called, Event};
 use crate::nginx::ffi::local::Local;
 use crate::nginx::ffi::processes::{exists, is_exiting, started};
-use crate::nginx::ffi::request::{ErrorShown, Finalize, Output, Request};
+use crate::nginx::ffi::request::{ErrorShown, Output, Request};
 use crate::nginx::ffi::{bells, clock, connections, successor};
 use crate::nginx::zone::ZoneLock;
 use crate::shm::{AppId, Liveness};
@@ -69,6 +69,8 @@ pub struct Own {
     pub step: Cell<Option<Step>>,
     /// What is remembered of it at its backend: of few, so it stands elsewhere.
     at_backend: Cell<*const AtBackend>,
+    /// When it first came to a backend that may be down; before that, the beginning of all time.
+    arrived: Cell<Moment>,
 }
 
 impl Own {
@@ -83,6 +85,7 @@ impl Own {
             body: Cell::new(Progress::Unread),
             step: Cell::new(None),
             at_backend: Cell::new(ptr::null()),
+            arrived: Cell::new(Moment::default()),
         }
     }
 
@@ -90,6 +93,18 @@ impl Own {
     pub fn request(&self) -> Request<'_> {
         // SAFETY: this is in the pool of the request.
         unsafe { Request::new(self.request) }
+    }
+
+    /// It comes to a backend that may be down.
+    #[inline]
+    pub fn arrive(&self) {
+        if self.arrived.get() == Moment::default() {
+            self.arrived.set(clock::arrival());
+        }
+    }
+
+    pub fn arrived(&self) -> Moment {
+        self.arrived.get()
     }
 
     pub fn at_backend(&self) -> Option<&AtBackend> {
@@ -100,9 +115,7 @@ impl Own {
     /// Remembers from now on what happens to the request at its backend. `None` if there is no memory.
     pub fn begin_at_backend(&self) -> Option<()> {
         let at = AtBackend {
-            arrived: clock::now(),
-            answered: Cell::new(None),
-            finalize: Cell::new(None),
+            waits_for_end: Cell::new(false),
             output: Cell::new(None),
             taken: Cell::new(None),
             parked: Cell::new(None),
@@ -115,12 +128,9 @@ impl Own {
 
 /// What is remembered of a request at its backend.
 pub struct AtBackend {
-    /// When it got there first.
-    pub arrived: Moment,
-    /// What its upstream is to call at its end, if a canary's verdict waits for that.
-    pub answered: Cell<Option<Finalize>>,
-    /// What its upstream is to call at its end, and to send with, if it may be taken back.
-    pub finalize: Cell<Option<Finalize>>,
+    /// Whether a canary's verdict waits for the end of its answer.
+    pub waits_for_end: Cell<bool>,
+    /// What its upstream is to send with, if that shows that the backend is there.
     pub output: Cell<Option<Output>>,
     /// It is taken back: until when it is held, and what of it will be restored.
     pub taken: Cell<Option<Taken>>,

@@ -1,11 +1,15 @@
 //! The clocks: a monotonic one for decisions, the wall clock for people and for files.
 
+use core::cell::Cell;
 use core::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nginx_sys::{ngx_gmtime, ngx_tm_t};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::globals;
+use super::local::Local;
+use crate::gate::outage::TICK;
 use crate::gate::time::{Moment, micros};
 
 /// The time on the machine's monotonic clock, finer and fresher than nginx's cached one, which
@@ -15,6 +19,17 @@ pub fn now() -> Moment {
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
     Moment::from_micros(micros(Duration::new(seconds, nanos)))
+}
+
+/// A moment for who arrives, behind that of whoever came to this worker before. It is of nginx's own clock,
+/// which stands still while a batch of events is worked off: some milliseconds old, but nearly for nothing.
+#[inline]
+pub fn arrival() -> Moment {
+    static LAST: Local<Cell<u64>> = Local::new(Cell::new(0));
+    let turn = globals::current_msec().wrapping_mul(1000);
+    let arrival = turn.max(LAST.get().get() + TICK);
+    LAST.get().set(arrival);
+    Moment::from_micros(arrival)
 }
 
 /// A moment by today's idea of the wall clock, in milliseconds since 1970.

@@ -3,13 +3,15 @@
 use core::ffi::CStr;
 
 use nginx_sys::{
-    NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_int_t, ngx_last_process, ngx_ncpu, ngx_pagesize,
-    ngx_pid, ngx_pid_t, ngx_process, ngx_process_slot, ngx_process_t, ngx_processes, ngx_uint_t,
+    NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_current_msec, ngx_int_t, ngx_last_process,
+    ngx_msec_t, ngx_ncpu, ngx_pagesize, ngx_pid, ngx_pid_t, ngx_process, ngx_process_slot,
+    ngx_process_t, ngx_processes, ngx_uint_t,
 };
 
 macro_rules! variables {
     ($($name:ident: $kind:ty = $variable:ident;)*) => {
         $(
+            #[inline]
             fn $name() -> $kind {
                 // SAFETY: a number, which nobody but this thread writes.
                 unsafe { $variable }
@@ -25,6 +27,7 @@ variables! {
     cores: ngx_int_t = ngx_ncpu;
     page: ngx_uint_t = ngx_pagesize;
     last_process: ngx_int_t = ngx_last_process;
+    turn: ngx_msec_t = ngx_current_msec;
 }
 
 /// Whether this process serves requests.
@@ -35,6 +38,12 @@ pub fn is_worker() -> bool {
 /// The place of this process among those of its master.
 pub fn slot() -> usize {
     usize::try_from(process_slot()).unwrap_or_default()
+}
+
+/// When the event loop began its turn, in milliseconds of the monotonic clock.
+#[inline]
+pub fn current_msec() -> u64 {
+    turn() as u64
 }
 
 pub fn pid() -> u32 {

@@ -7,7 +7,7 @@ mod entries;
 mod headers;
 
 pub use answer::ErrorShown;
-pub use backend::{Finalize, Finish, Output, Sender};
+pub use backend::{Finish, Output, Sender};
 pub use entries::{Handler, Then, Turn, handler, turn};
 
 use core::ffi::c_void;

@@ -10,7 +10,7 @@ use super::take_back;
 use crate::nginx::conf::{LocConf, MainConf};
 use crate::nginx::ffi::configuring::Configuring;
 use crate::nginx::ffi::groups::{self, Group};
-use crate::nginx::ffi::request::{Finalize, Finish, Output, Request, Sender};
+use crate::nginx::ffi::request::{Finish, Output, Request, Sender};
 use crate::nginx::host::{Passage, Worker};
 
 const FAILED: ngx_int_t = NGX_ERROR as ngx_int_t;
@@ -50,33 +50,48 @@ unsafe extern "C" fn init_peer(
     // SAFETY: nginx passes a request that has an upstream, and keeps it until it has an answer.
     let living = unsafe { Request::new(request) };
     let Some(init) = init_of(living, group) else { return FAILED };
-    if living.is_main() {
-        let held = Passage::known(living).filter(|passage| passage.was_held());
-        if let (Some(passage), Some(worker)) = (held, Worker::here()) {
-            // SAFETY: nginx passes the group of the request's servers, which the configuration has.
-            let group = unsafe { Group::new(group) };
-            // There is somebody who waited until they are back.
-            groups::forgive(group, worker.state_change_of(passage));
-        }
+    let passage = if living.is_main() { Passage::find(living) } else { None };
+    if let Some(passage) = passage.filter(|passage| passage.was_held()) {
+        // SAFETY: nginx passes the group of the request's servers, which the configuration has.
+        forgive(unsafe { Group::new(group) }, passage);
     }
     // SAFETY: what this stands in for is given what this was given.
     let rc = unsafe { init(request, group) };
-    let is_on = || LocConf::of(living).is_some_and(|conf| conf.auto == Some(true));
-    if rc == NGX_OK as ngx_int_t && living.is_main() && is_on() {
-        see_off(living);
+    if let Some(passage) =
+        passage.filter(|passage| rc == NGX_OK as ngx_int_t && passage.is_through())
+    {
+        if LocConf::of(living).is_some_and(|conf| conf.auto == Some(true)) {
+            see_off(living, passage);
+        }
     }
     rc
 }
 
+/// There is somebody who waited until the servers of a group are back.
+#[cold]
+fn forgive(group: Group<'_>, passage: &Passage) {
+    if let Some(worker) = Worker::here() {
+        groups::forgive(group, worker.state_change_of(passage));
+    }
+}
+
 /// A main request that went through is about to be sent to a backend.
-fn see_off(request: Request<'_>) {
-    let Some(passage) = Passage::find(request).filter(|passage| passage.is_through()) else {
-        return;
-    };
-    let Some(at) = passage.at_backend() else { return };
-    at.finalize.set(request.finish_with::<End>());
-    // SAFETY: a passage is there for as long as its request is.
-    at.output.set(unsafe { request.send_through(passage) });
+#[inline]
+fn see_off(request: Request<'_>, passage: &Passage) {
+    passage.own.arrive();
+    request.finish_with::<End>();
+    if passage.canary().is_some() {
+        watch_sending(request, passage);
+    }
+}
+
+/// It shows whether the backend is there that something of the request is sent to it.
+#[cold]
+fn watch_sending(request: Request<'_>, passage: &Passage) {
+    if let Some(at) = passage.at_backend() {
+        // SAFETY: a passage is there for as long as its request is.
+        at.output.set(unsafe { request.send_through(passage) });
+    }
 }
 
 /// nginx sends something to a backend.
@@ -96,14 +111,14 @@ impl Sender for Passage {
 struct End;
 
 impl Finish for End {
-    fn former(request: Request<'_>) -> Option<Finalize> {
-        Passage::find(request)?.own.at_backend()?.finalize.get()
+    #[inline]
+    fn wants(rc: ngx_int_t) -> bool {
+        rc == 502 || rc == 504
     }
 
     fn finish(request: Request<'_>, rc: ngx_int_t) {
-        let at = Passage::find(request).and_then(|passage| passage.own.at_backend());
-        if let Some(at) = at.filter(|_| rc == 502 || rc == 504) {
-            take_back::consider(request, at, rc);
+        if let Some(passage) = Passage::find(request) {
+            take_back::consider(request, passage, rc);
         }
     }
 }

@@ -3,7 +3,7 @@
 use nginx_sys::ngx_int_t;
 
 use crate::gate::trial::Outcome;
-use crate::nginx::ffi::request::{Finalize, Finish, Request};
+use crate::nginx::ffi::request::{Finish, Request};
 use crate::nginx::host::{Passage, Worker};
 
 const BAD_GATEWAY: u32 = 502;
@@ -39,8 +39,8 @@ pub fn judge_by_answer(passage: &Passage) {
         return worker.judge(passage, of(request));
     }
     let Some(at) = passage.at_backend() else { return };
-    if at.answered.get().is_none() && passage.canary().is_some() {
-        at.answered.set(request.finish_with::<Judgement>());
+    if !at.waits_for_end.get() && passage.canary().is_some() {
+        at.waits_for_end.set(request.finish_with::<Judgement>());
         worker.canary_answers(passage);
     }
 }
@@ -49,8 +49,8 @@ pub fn judge_by_answer(passage: &Passage) {
 struct Judgement;
 
 impl Finish for Judgement {
-    fn former(request: Request<'_>) -> Option<Finalize> {
-        Passage::find(request.main())?.own.at_backend()?.answered.get()
+    fn wants(_: ngx_int_t) -> bool {
+        true
     }
 
     fn finish(request: Request<'_>, _: ngx_int_t) {

@@ -13,11 +13,9 @@ use crate::worker::Patience;
 
 /// nginx is about to answer with this status, as its upstream module found no server, or lost it. If nothing
 /// of the request was sent, or it may be asked again, it takes its place in the queue, and nginx goes as far
-/// as [`park`]. The request is a main one, with what is known of it at its backend.
-pub fn consider(request: Request<'_>, at: &AtBackend, rc: ngx_int_t) {
-    let (Some(passage), Some(conf)) = (Passage::find(request), LocConf::of(request)) else {
-        return;
-    };
+/// as [`park`]. The request is a main one, which went through.
+pub fn consider(request: Request<'_>, passage: &Passage, rc: ngx_int_t) {
+    let (Some(at), Some(conf)) = (passage.at_backend(), LocConf::of(request)) else { return };
     let is_unsent = request.is_unsent() && !request.servers().into_iter().any(is_forbidden);
     let may_wait = is_unsent || may_be_repeated(request, at, conf, rc);
     let Some(worker) = Worker::here().filter(|_| may_wait) else { return };
@@ -31,7 +29,7 @@ pub fn consider(request: Request<'_>, at: &AtBackend, rc: ngx_int_t) {
         max_held: conf.max_held.unwrap_or(0),
     };
     let status = u32::try_from(rc).unwrap_or_default();
-    let taken = worker.take_back(passage, at.arrived, &patience, status, !is_unsent);
+    let taken = worker.take_back(passage, passage.own.arrived(), &patience, status, !is_unsent);
     let Some(until) = taken else { return };
     passage.debug(if is_unsent { "taken back" } else { "will be asked again" });
     at.replayed.set(at.replayed.get() || !is_unsent);
