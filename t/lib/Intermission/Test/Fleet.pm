@@ -14,7 +14,7 @@ use warnings;
 use Test::More;
 
 use Intermission::Test;
-use Intermission::Test::Command;
+use Intermission::Test::Command ();
 use Intermission::Test::Etcd;
 use Intermission::Test::Hosts;
 
