@@ -15,7 +15,7 @@ use Intermission::Test;
 use Intermission::Test::SlowDisk;
 
 my $t = Intermission::Test->new(workers => 2);
-my $origin = $t->origin(map { $_ => { wait => 1 } } qw(/slow /first));
+my $origin = $t->origin(map { $_ => { wait => 1 } } qw(/slow /first /second));
 my $folder = $t->shared_folder('state');
 my $disk = Intermission::Test::SlowDisk->new($t->folder . '/disk')
     or plan skip_all => 'needs a C compiler';
