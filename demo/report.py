@@ -35,13 +35,14 @@ class Restart:
     arrived: list  # refs in the order in which they came to the application
     stored: collections.Counter  # ref -> how often it is in the database
     held: list  # the refs that waited at the gate, in the order in which they were sent
+    went: set  # the refs of those of which nginx sent something to the application, or tried to
 
     @classmethod
     def read(cls, access_log, folder):
         load = (folder / "load.out").read_text()
         slowest = re.search(r"^Connection time \[ms\]: min \S+ avg \S+ max (\S+)", load, re.M)
         requests = read_requests(folder / "requests")
-        reached, held = read_access_log(access_log)
+        reached, held, went = read_access_log(access_log)
         return cls(
             sent=list(requests),
             orders={ref for ref, method in requests.items() if method == "POST"},
@@ -51,6 +52,7 @@ class Restart:
             arrived=read_arrivals(folder / "arrivals.log"),
             stored=read_database(folder / "shop.db"),
             held=[ref for ref in requests if ref in held],
+            went=went,
         )
 
     @property
@@ -92,12 +94,13 @@ class Restart:
         ]
 
     @property
-    def failed_without_arriving(self):
-        return set(self.sent) - self.answered - set(self.arrived)
+    def failed_at_the_gate(self):
+        """Those that failed though nothing of them was sent: the system may take it for an application that has gone."""
+        return set(self.sent) - self.answered - self.went
 
     def complaints(self, may_fail_on_their_way=False):
         found = {
-            "requests failed": len(self.failed_without_arriving) if may_fail_on_their_way else self.failed,
+            "requests failed": len(self.failed_at_the_gate) if may_fail_on_their_way else self.failed,
             "orders were answered 200 and are not in the database exactly once": len(self.orders_answered)
             - len(self.orders_stored_once),
             "orders are in the database more than once": len(self.orders_stored_twice),
@@ -127,16 +130,19 @@ def read_answers(load):
 
 
 def read_access_log(path):
-    """When each request reached nginx, by its ref, and the refs of those that were held."""
+    """When each request reached nginx, by its ref, the refs of those that were held, and of those that went on."""
     reached = {}
-    held = set()
+    held, went = set(), set()
     for line in path.read_text().splitlines():
+        sent, line = re.match(r'"([^"]*)" (.*)', line).groups()
         ended, took, _, _, waited, uri = line.split(" ", 5)
         if ref := re.search(r"\bref=(\d+)$", uri):
             reached[ref[1]] = float(ended) - float(took)
             if waited != "-":
                 held.add(ref[1])
-    return reached, held
+            if re.search("[1-9]", sent):
+                went.add(ref[1])
+    return reached, held, went
 
 
 def read_arrivals(path):
