@@ -17,10 +17,6 @@ use Intermission::Test::Load;
 
 for my $workers (1, 3) {
     my $t = Intermission::Test->new(workers => $workers);
-    my $up = sub {
-        $t->{origin}->stop if $t->{origin};
-        return $t->{origin} = Intermission::Test::Origin->new(port => $t->port('ORIGIN'), answers => {});
-    };
     $t->start(<<'EOF');
         log_format sent '$request_uri $status $intermission_status [$upstream_bytes_sent]';
         access_log %%FOLDER%%/sent.log sent;
@@ -63,24 +59,23 @@ EOF
     push @clients, $chunked;
     $t->wait_held(7);
     ok $_->silent, 'nobody is answered' for @clients;
-    my $origin = $up->();
+    my $origin = $t->origin;
     is $_->response->status, 200, 'answered when it is there' for @clients;
     my @there = $origin->requests;
     is_deeply [ map { $_->{uri} } @there ], [ '/first', (map {"/$_"} sort keys %sha), '/chunked' ],
         'each once, in order';
     is $there[$_]{sha}, $sha{ ('a' .. 'e')[ $_ - 1 ] }, 'a body that is whole' for 1 .. 5;
     is $there[6]{sha}, sha256_hex('x' x 70_000 . 'y' x 70_000), 'and one in chunks';
-    wait_for { $t->status->{state} eq 'open' } 'the app to be open';
+    $t->wait_state('open');
 
     # A time that runs out.
-    $origin->stop;
-    delete $t->{origin};
+    $t->end_origin;
     my $late = $t->get('/short/');
     is $late->status, 502, 'the usual error in the end';
     is $late->body, "sorry\n", 'with the page of it';
     is $t->get('/short/again')->status, 502, 'and another time';
-    $origin = $up->();
-    wait_for { $t->status('short')->{state} eq 'open' } 'the app to be open, with nobody held';
+    $origin = $t->origin;
+    $t->wait_state('open', 'short');
     is $t->get('/short/there')->status, 200, 'and it is';
 
     # Restarts under load.
@@ -89,12 +84,12 @@ EOF
     for my $restart (1 .. 3) {
         wait_for { 20 <= (my @there = $origin->requests) } 'requests to arrive';
         push @log, $origin->requests;
-        $origin->stop;
+        $t->end_origin;
         sleep 0.5;
-        $origin = $up->();
+        $origin = $t->origin;
     }
     wait_for { 20 <= (my @there = $origin->requests) } 'requests to arrive';
-    wait_for { $t->status->{state} eq 'open' } 'the app to be open';
+    $t->wait_state('open');
     my %status = $load->finish;
     push @log, $origin->requests;
     my @failed = grep { $status{$_} != 200 } keys %status;

@@ -105,33 +105,32 @@ diag $no_http3 if $no_http3;
 # the first of each kind, which is taken back, is one of an app that is open until then.
 for my $way (sort keys %ways) {
     for my $size (sort keys %size) {
-        my $origin = $t->{origin} = Intermission::Test::Origin->new(port => $t->port('ORIGIN'), answers => {});
+        my $origin = $t->origin;
         is $t->get('/there')->status, 200, "$way, $size: the backend is there";
         wait_for { $t->status->{state} eq 'open' } 'the app to be open';
-        (delete $t->{origin})->stop;
+        $t->end_origin;
         ($held, @sent, @answers) = (0);
         hold("/$_/$way/$size", $size, sub { $ways{$way}->("/$_/$way/$size", $size) }) for qw(taken-back);
         is $t->status->{state}, 'down', 'and is not: down';
         if ($size eq '1k' || $way =~ /http/) {
             hold("/$_/$way/$size", $size, sub { $ways{$way}->("/$_/$way/$size", $size) }) for qw(held came);
         }
-        $origin = $t->{origin} = Intermission::Test::Origin->new(port => $t->port('ORIGIN'), answers => {});
+        $origin = $t->origin;
         is $_->[1]->()->status, 200, "$_->[0] is answered" for @answers;
         is_deeply [ map { [ $_->{uri}, $_->{sha} ] } $origin->requests ], \@sent, 'each came once, whole, in order';
         wait_for { $t->status->{state} eq 'open' } 'the app to be open';
-        (delete $t->{origin})->stop;
+        $t->end_origin;
     }
 }
 
 # Unbuffered: what has all come with the head is held as any other. What has not is not.
 my $small = $t->hold(POST => '/unbuffered/1k', app => 'unbuffered', body => $body{'1k'});
 my $get = $t->hold(GET => '/unbuffered/get', app => 'unbuffered');
-my $origin = $t->{origin} = Intermission::Test::Origin->new(port => $t->port('ORIGIN'), answers => {});
+my $origin = $t->origin;
 is $_->response->status, 200, 'unbuffered, but whole' for $small, $get;
 is_deeply [ map { $_->{sha} } $origin->requests ], [ map { sha256_hex($_) } $body{'1k'}, '' ], 'each came once';
-wait_for { $t->status('unbuffered')->{state} eq 'open' } 'the app to be open';
-$origin->stop;
-delete $t->{origin};
+$t->wait_state('open', 'unbuffered');
+$t->end_origin;
 my $client = $t->client;
 $client->send($client->head(POST => '/unbuffered/half', length => 2000) . substr $body{'1k'}, 0, 500);
 is $client->response->status, 502, 'unbuffered, and half of it: the usual error';

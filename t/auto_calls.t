@@ -31,72 +31,64 @@ my $conf = <<'EOF';
 EOF
 $t->start($conf);
 
-my $up = sub {
-    return $t->{origin} = Intermission::Test::Origin->new(port => $t->port('ORIGIN'), answers => {});
-};
-my $down = sub { (delete $t->{origin})->stop };
-my $open = sub {
-    my ($app) = @_;
-    wait_for { $t->status($app)->{state} eq 'open' } 'the app to be open';
-};
 
 # Clients that leave.
 my @clients = map { $t->hold(GET => "/$_") } 1 .. 4;
 $_->close for @clients[ 0, 2 ];
 $t->wait_held(2);
-my $origin = $up->();
+my $origin = $t->origin;
 is $clients[$_]->response->status, 200, 'who stays is answered' for 1, 3;
 is_deeply [ $origin->uris ], [ '/2', '/4' ], 'and who left is not asked for';
-$open->();
+$t->wait_state('open');
 
 # An operator.
-$down->();
+$t->end_origin;
 my $first = $t->hold(GET => '/first');
 like $t->enable->body, qr/^Pause enabled\.$/m, 'a pause';
-$origin = $up->();
+$origin = $t->origin;
 my $second = $t->hold(GET => '/second');
 ok $first->silent, 'goes first';
 is scalar(my @none = $origin->uris), 0, 'though the backend is there';
 $t->disable;
 is $_->response->status, 200, 'a release' for $first, $second;
 is_deeply [ $origin->uris ], [ '/first', '/second' ], 'in order';
-$open->();
+$t->wait_state('open');
 
-$down->();
+$t->end_origin;
 $first = $t->hold(GET => '/first');
 $t->must('maintenance');
 my $refused = $first->response;
 is $refused->status, 503, 'a maintenance';
 like $refused->body, qr/503/, 'with a page that is whole';
 $t->disable;
-$open->();
+$t->wait_state('open');
 
 $first = $t->hold(GET => '/first');
 $t->must('disable');
 ok $first->silent, 'disable where it is down: tried, and still held';
-$origin = $up->();
+$origin = $t->origin;
 is $first->response->status, 200, 'and answered';
-$open->();
+$t->wait_state('open');
 
 # A reload.
-$down->();
+$t->end_origin;
 $first = $t->hold(GET => '/first');
 $t->reload;
 $second = $t->hold(GET => '/second');
-$origin = $up->();
+$origin = $t->origin;
 is $_->response->status, 200, 'over a reload' for $first, $second;
 is_deeply [ $origin->uris ], [ '/first', '/second' ], 'in order';
-$open->();
+$t->wait_state('open');
 
 # The worker that probes is killed.
-$down->();
+$t->end_origin;
 my ($one, $other) = $t->server->workers;
 my $lost = $t->hold(GET => '/lost', client => $t->client_at($one));
 my $kept = $t->hold(GET => '/kept', client => $t->client_at($other));
 $t->kill_worker($one);
-$origin = $up->();
+$origin = $t->origin;
 is $kept->response->status, 200, 'another one goes on';
-$open->();
+$t->wait_state('open');
 
 # A socket.
 $t->expect_accident(qr/connect\(\) to unix:\S+ failed \(2: No such file/);
@@ -123,10 +115,10 @@ SKIP: {
 }
 
 # Several servers, both of which are down.
-$down->();
+$t->end_origin;
 $client = $t->hold(GET => '/several', app => 'several');
-$origin = $up->();
+$origin = $t->origin;
 is $client->response->status, 200, 'one of several servers that is back';
-$open->('several');
+$t->wait_state('open', 'several');
 
 $t->finish;

@@ -13,19 +13,13 @@ use lib "$Bin/lib";
 use Intermission::Test;
 
 my $t = Intermission::Test->new(workers => 2);
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_auto on;
-        intermission_auto_interval 20ms;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /brief {
-            intermission_app_name brief;
-            intermission_auto_max_time 100ms;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /intermission/ { intermission_control; }
+$t->start(default_server(<<'EOF'));
+    intermission_auto on;
+    intermission_auto_interval 20ms;
+    location /brief {
+        intermission_app_name brief;
+        intermission_auto_max_time 100ms;
+        proxy_pass http://%%ORIGIN%%;
     }
 EOF
 
@@ -48,28 +42,23 @@ sub counts {
     return %$totals;
 }
 
-sub is_open {
-    my ($app) = @_;
-    return wait_for { $t->status($app)->{state} eq 'open' } 'the app to be open';
-}
-
 unlike $t->must('metrics')->body, qr/^intermission_probes_total\{/m, 'an app that nobody has used has none';
 
 for my $outage (1, 2) {
     my @clients = map { $t->hold(GET => "/$_") } 1 .. 3;
     my $before = $t->status->{totals}{probes};
     wait_for { $t->status->{totals}{probes} >= $before + 3 } 'probes';
-    my $origin = $t->{origin} = Intermission::Test::Origin->new(port => $t->port('ORIGIN'), answers => {});
+    my $origin = $t->origin;
     is $_->response->status, 200, 'answered' for @clients;
-    is_open('default');
+    $t->wait_state('open', 'default');
     my %now = counts('default');
     is "@now{qw(outages taken_back expired)}", "$outage $outage 0", 'the first of each outage was taken back';
-    (delete $t->{origin})->stop;
+    $t->end_origin;
 }
 
 is $t->get('/brief')->status, 502, 'nobody is there in time' for 1 .. 3;
 my $origin = $t->origin;
-is_open('brief');
+$t->wait_state('open', 'brief');
 my %now = counts('brief');
 is "@now{qw(outages taken_back expired)}", '1 1 3', 'three waited for too long, in one outage';
 cmp_ok $now{probes}, '>', 3, 'with probes';

@@ -58,7 +58,7 @@ is_deeply [ map {"$_->{method} $_->{uri}"} @came ],
     [ (map {"$_->[0] $_->[1]?app=all"} @wanted), 'GET /instead?app=all' ],
     'each once, as it was sent';
 is_deeply [ map { $_->{length} } @came ], [ (0, 2000, 2000) x 3, 0 ], 'with its body';
-(delete $t->{origin})->stop;
+$t->end_origin;
 
 # Too long.
 my @pages = ([ uri => 502, 'sorry' ], [ named => 502, 'sorry, by name' ], [ 'other-status' => 200, 'sorry' ]);

@@ -17,16 +17,10 @@ use Intermission::Test::Load;
 use constant SECONDS => 4;
 
 my $t = Intermission::Test->new(workers => 2);
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_auto on;
-        intermission_auto_interval 10ms;
-        intermission_interval 50ms;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_auto on;
+    intermission_auto_interval 10ms;
+    intermission_interval 50ms;
 EOF
 
 sub lines { return grep {/intermission: app "default" from/} split /\n/, $t->server->log }
@@ -34,14 +28,14 @@ sub lines { return grep {/intermission: app "default" from/} split /\n/, $t->ser
 my $load = Intermission::Test::Load->new($t, 80);
 my ($began, %sent, $origin) = (time);
 while (time < $began + SECONDS) {
-    $origin = $t->{origin} = Intermission::Test::Origin->new(port => $t->port('ORIGIN'), answers => {});
+    $origin = $t->origin;
     sleep 0.05;
     $sent{$_}++ for $origin->uris;
-    (delete $t->{origin})->stop;
+    $t->end_origin;
     sleep 0.05;
 }
 $origin = $t->origin;
-wait_for { $t->status->{state} eq 'open' } 'the app to be open';
+$t->wait_state('open');
 my $took = time - $began;
 my $outages = $t->status->{totals}{outages};
 my @lines = lines();

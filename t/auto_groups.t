@@ -56,11 +56,6 @@ my @workers = $t->server->workers;
 
 sub up { return Intermission::Test::Origin->new(port => $t->port(shift), answers => {}) }
 
-sub is_open {
-    my ($app) = @_;
-    return wait_for { $t->status($app)->{state} eq 'open' } "$app to be open";
-}
-
 # One of two is enough, and any of them ends the wait, whichever worker somebody waits at.
 for my $app (qw(two spare zoned)) {
     for my $there (1, 2) {
@@ -70,7 +65,7 @@ for my $app (qw(two spare zoned)) {
         is $_->response->status, 200, "$app: server $there is" for @clients;
         # They are let go in order. Who comes first to another server than the one that was tried, is nginx's.
         is_deeply [ sort $origin->uris ], [ map {"/$app/$_"} 1 .. 6 ], 'each once';
-        is_open($app);
+        $t->wait_state('open', $app);
         $origin->forget;
         is $t->get("/$app/7")->status, 200, 'one of them is enough';
         is $t->status($app)->{totals}{held}, 6 * $there, 'and nobody waits then';
@@ -88,7 +83,7 @@ $origin->stop;
 my $client = $t->hold(GET => '/single', app => 'single');
 $origin = up(1);
 is $client->response->status, 200, 'with a single server there is no other: held';
-is_open('single');
+$t->wait_state('open', 'single');
 
 # Kept connections: those that ended with the backend are no sign of anything.
 is $t->get("/kept/$_")->status, 200, 'a connection that is kept' for 1 .. 3;
@@ -98,7 +93,7 @@ $origin = up(1);
 is $_->response->status, 200, 'held when it ends with its backend' for @clients;
 # By connection, which one that is kept has more of than one.
 is_deeply [ sort $origin->uris ], [ map {"/kept/$_"} 4 .. 6 ], 'each once';
-is_open('kept');
+$t->wait_state('open', 'kept');
 $origin->stop;
 
 # A server that takes a request on a kept connection, and is gone when nginx tries anew.

@@ -20,17 +20,11 @@ srand $seed;
 diag "seed: $seed";
 
 my $t = Intermission::Test->new(workers => 2);
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        listen 127.0.0.1:%%PORT_82%% http2 reuseport;
-        intermission on;
-        intermission_auto on;
-        intermission_auto_interval 10ms;
-        intermission_interval 20ms;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    listen 127.0.0.1:%%PORT_82%% http2 reuseport;
+    intermission_auto on;
+    intermission_auto_interval 10ms;
+    intermission_interval 20ms;
 EOF
 
 # A request over HTTP/1.1 or as a stream: what leaves, and what waits for the answer.
@@ -60,7 +54,7 @@ for my $round (1 .. ROUNDS) {
     }
     my $half = @leave / 2;
     $_->() for splice @leave, 0, $half;
-    my $origin = $t->{origin} = Intermission::Test::Origin->new(port => $t->port('ORIGIN'), answers => {});
+    my $origin = $t->origin;
     for my $leave (@leave) {
         sleep rand 0.01;
         $leave->();
@@ -68,7 +62,7 @@ for my $round (1 .. ROUNDS) {
     push @lost, grep { $_->[1]->() != 200 } @stay;
     wait_for { my $now = $t->status; $now->{state} eq 'open' && !$now->{held} && !$now->{in_flight} } 'the end of all';
     $sent{$_}++ for $origin->uris;
-    (delete $t->{origin})->stop;
+    $t->end_origin;
 }
 is_deeply [ map { $_->[0] } @lost ], [], 'who stays is answered';
 is_deeply [ grep { $sent{$_} > 1 } sort keys %sent ], [], 'nothing is sent twice';

@@ -62,17 +62,15 @@ my $other = Intermission::Test::Origin->new(
     answers => { '/led' => { headers => ['X-Accel-Redirect: /there'] } },
 );
 my $origin;
-sub up { return $origin = $t->{origin} = Intermission::Test::Origin->new(port => $t->port('ORIGIN'), answers => \%answers) }
-sub down { (delete $t->{origin})->stop }
-sub is_open { return wait_for { $t->status->{state} eq 'open' } 'the app to be open' }
+sub up { return $origin = $t->origin(%answers) }
 
 # A cache.
 my @clients = map { $t->hold(GET => $_) } qw(/cached /cached /other);
 up();
 is join(' ', map { $_->response->header('X-Cache') // '-' } @clients), 'MISS HIT -', 'no error came into the cache';
 is_deeply [ $origin->uris ], [qw(/cached /other)], 'and the backend was asked once';
-is_open();
-down();
+$t->wait_state('open');
+$t->end_origin;
 is $t->get('/cached')->header('X-Cache'), 'HIT', 'what is cached is answered while the backend is away';
 is $t->status->{state}, 'open', 'and nobody notices';
 
@@ -82,11 +80,11 @@ $t->wait_held(5);
 up();
 is $_->response->status, 200, 'the lock of a cache does not stay' for @locked;
 is_deeply [ $origin->uris ], ['/locked'], 'and one of them has asked';
-is_open();
+$t->wait_state('open');
 
 # What is stale.
 is $t->get($_)->status, 200, "$_ comes into the cache" for qw(/stale /background);
-down();
+$t->end_origin;
 my $held = $t->status->{totals}{held};
 my $stale;
 wait_for { ($stale = $t->get('/stale'))->header('X-Cache') ne 'HIT' } 'it to be stale';
@@ -103,14 +101,14 @@ up();
 is $_->response->status, 200, 'held behind its copy, or its question' for @clients;
 is_deeply [ $origin->uris ], [qw(/mirrored /asked)], 'sent once';
 is_deeply [ sort $other->uris ], [qw(/copy /question)], 'and so was that';
-is_open();
+$t->wait_state('open');
 
 # Parts of a page, which are not held by themselves.
-down();
+$t->end_origin;
 my $page = $t->hold(GET => '/page');
 up();
 like $page->response->body, qr/502 Bad Gateway.*\[end\]/s, 'a page is held, and no part of it';
-is_open();
+$t->wait_state('open');
 is $t->get('/asks-nobody')->status, 500, 'a question that nobody answers: the usual error';
 
 # An answer that leads to a place whose backend is down: something was sent already.

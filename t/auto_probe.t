@@ -14,51 +14,35 @@ use lib "$Bin/lib";
 use Intermission::Test;
 
 my $t = Intermission::Test->new(workers => 2);
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_auto on;
-        intermission_auto_interval 20ms;
-        intermission_interval 50ms;
-        proxy_read_timeout 500ms;
-        location /path/ {
-            intermission_app_name path;
-            intermission_auto_probe /ready?deep=1;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /request/ {
-            intermission_app_name request;
-            intermission_auto_probe request;
-            intermission_auto_max_time 10s;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location /replay/ {
-            intermission_app_name replay;
-            intermission_auto_replay get;
-            proxy_pass http://%%ORIGIN%%;
-        }
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /intermission/ { intermission_control; }
+$t->start(default_server(<<'EOF'));
+    intermission_auto on;
+    intermission_auto_interval 20ms;
+    intermission_interval 50ms;
+    proxy_read_timeout 500ms;
+    location /path/ {
+        intermission_app_name path;
+        intermission_auto_probe /ready?deep=1;
+        proxy_pass http://%%ORIGIN%%;
+    }
+    location /request/ {
+        intermission_app_name request;
+        intermission_auto_probe request;
+        intermission_auto_max_time 10s;
+        proxy_pass http://%%ORIGIN%%;
+    }
+    location /replay/ {
+        intermission_app_name replay;
+        intermission_auto_replay get;
+        proxy_pass http://%%ORIGIN%%;
     }
 EOF
 
-my $up = sub {
-    my (%answers) = @_;
-    return $t->{origin}
-        = Intermission::Test::Origin->new(port => $t->port('ORIGIN'), answers => \%answers);
-};
-my $down = sub { (delete $t->{origin})->stop };
-my $open = sub {
-    my ($app) = @_;
-    wait_for { $t->status($app)->{state} eq 'open' } 'the app to be open';
-};
 my $asked = sub { scalar grep { $_ eq $_[1] } $_[0]->uris };
 
 # A path.
 my $client = $t->hold(GET => '/path/1', app => 'path');
 my $ready = '/ready?deep=1';
-my $origin = $up->('/ready' => { status => 503 });
+my $origin = $t->origin('/ready' => { status => 503 });
 for my $answer ({ status => 302 }, { status => 100 }, { status => 404 }, { drop => 1 }) {
     $origin->forget;
     wait_for { $asked->($origin, $ready) >= 2 } 'probes';
@@ -76,8 +60,8 @@ cmp_ok scalar(grep { $_->{uri} eq $ready && !$_->{gone} } $origin->requests), '<
 ok $client->silent, 'no answer: it waits';
 $origin->set('/ready' => { status => 204 });
 is $client->response->status, 200, 'a good answer: it goes';
-$open->('path');
-$down->();
+$t->wait_state('open', 'path');
+$t->end_origin;
 
 # One that says what is no HTTP, without an end.
 $client = $t->hold(GET => '/path/2', app => 'path');
@@ -91,17 +75,17 @@ for (1 .. 3) {
 }
 ok $client->silent, 'an answer that is none: it waits';
 close $strange;
-$origin = $up->();
+$origin = $t->origin;
 is $client->response->status, 200, 'until there is one';
-$open->('path');
+$t->wait_state('open', 'path');
 
 # The first of those who are held.
-$down->();
+$t->end_origin;
 my @clients = map { $t->hold(POST => "/request/$_", app => 'request', body => $_) } 1 .. 3;
-$origin = $up->();
+$origin = $t->origin;
 is $_->response->status, 200, 'the first is the probe' for @clients;
 is_deeply [ $origin->uris ], [ map {"/request/$_"} 1 .. 3 ], 'nobody else asked, each came once, in order';
-$open->('request');
+$t->wait_state('open', 'request');
 
 # What broke off.
 my $sent = sub {
@@ -116,7 +100,7 @@ for my $case ([ GET => 2 ], [ HEAD => 2 ], [ POST => 1 ], [ GET => 1, body => 'x
     my $response = $t->request($method => $uri, %with);
     is $response->status, 502, "$method $uri, of which nothing comes back: the usual error";
     is scalar($sent->($uri)), $times, "asked $times times";
-    $open->($_) for qw(replay default);
+    $t->wait_state('open', $_) for qw(replay default);
 }
 $origin->set('/replay/cut' => { cut => 1 }, '/replay/hangs' => { wait => 1 }, '/replay/502' => { status => 502 });
 is $t->get("/replay/$_->[0]")->status, $_->[1], "$_->[0]: $_->[1]" for [ cut => 200 ], [ hangs => 504 ], [ 502 => 502 ];
@@ -129,9 +113,9 @@ push @{ $client->{methods} }, 'GET';
 wait_for { $sent->('/replay/lost') } 'it to be on its way';
 my $abandoned = sub { $t->control('metrics')->body =~ /abandoned_requests_total\{app="replay"\} (\d+)$/m ? $1 : 0 };
 my $before = $abandoned->();
-$down->();
+$t->end_origin;
 $t->wait_held(1, 'replay');
-$origin = $up->();
+$origin = $t->origin;
 is $client->response->status, 200, 'a backend that dies: asked again when it is back';
 is scalar($sent->('/replay/lost')), 1, 'of the new one';
 is $abandoned->(), $before + 1, 'and the old one is one whose answer was not awaited';

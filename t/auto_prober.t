@@ -16,29 +16,16 @@ use Intermission::Test;
 use Intermission::Test::Wait qw(writable);
 
 my $t = Intermission::Test->new(workers => 2);
-$t->start(<<'EOF');
-    server {
-        listen 127.0.0.1:%%PORT_80%% reuseport;
-        intermission on;
-        intermission_auto on;
-        intermission_auto_interval 10ms;
-        intermission_interval 50ms;
-        location / { proxy_pass http://%%ORIGIN%%; }
-        location /brief { intermission_app_name brief; intermission_auto_max_time 200ms; proxy_pass http://%%ORIGIN%%; }
-        location /trial { intermission_app_name trial; proxy_pass http://127.0.0.1:%%PORT_trial%%; }
-        location = /pid { intermission off; return 200 $pid; }
-        location /intermission/ { intermission_control; }
-    }
+$t->start(default_server(<<'EOF'));
+    intermission_auto on;
+    intermission_auto_interval 10ms;
+    intermission_interval 50ms;
+    location /brief { intermission_app_name brief; intermission_auto_max_time 200ms; proxy_pass http://%%ORIGIN%%; }
+    location /trial { intermission_app_name trial; proxy_pass http://127.0.0.1:%%PORT_trial%%; }
 EOF
 
 my $origin;
-sub up { return $origin = $t->{origin} = Intermission::Test::Origin->new(port => $t->port('ORIGIN'), answers => {}) }
-sub down { (delete $t->{origin})->stop }
-
-sub is_open {
-    my ($app) = @_;
-    return wait_for { $t->status($app)->{state} eq 'open' } 'the app to be open';
-}
+sub up { return $origin = $t->origin }
 
 sub probes { return $t->control('metrics')->body =~ /^intermission_probes_total\{app="default"\} (\d+)$/m ? $1 : 0 }
 
@@ -56,8 +43,8 @@ for my $still (0, 1) {
     kill CONT => $workers[$still];
     is $clients[$still]->response->status, 200, 'and it does as well, when it may';
     is_deeply [ sort $origin->uris ], [qw(/0 /1)], 'each was asked for once';
-    is_open();
-    down();
+    $t->wait_state('open');
+    $t->end_origin;
 }
 
 # Reloads, on top of each other.
@@ -69,8 +56,8 @@ for my $number (1 .. 3) {
 up();
 is $_->response->status, 200, 'held over reloads' for @clients;
 is_deeply [ $origin->uris ], [ map {"/$_"} 0 .. 3 ], 'each once, in order';
-is_open();
-down();
+$t->wait_state('open');
+$t->end_origin;
 
 # Longer than anybody waits.
 for my $round (1 .. 3) {
@@ -80,9 +67,9 @@ for my $round (1 .. 3) {
 is $t->status('brief')->{totals}{held}, 9, 'all of them were held, the later ones as the first';
 is $t->status('brief')->{totals}{timed_out}, 9, 'until their time was up';
 up();
-is_open('brief');
+$t->wait_state('open', 'brief');
 is $t->get('/brief')->status, 200, 'and it is over when the backend is there';
-down();
+$t->end_origin;
 
 # The first request is on its way to a server that does not answer to the wish for a connection, and its client leaves.
 my %to = (LocalAddr => '127.0.0.1', LocalPort => $t->port('trial'), ReuseAddr => 1);
@@ -108,7 +95,7 @@ while (@asked < 2) {
 }
 is $trial[$_]->response->body, 'yes', 'the first leaves during its trial: the next one is tried' for 1, 2;
 is_deeply \@asked, [qw(/trial/2 /trial/3)], 'in order, and none of who left';
-is_open('trial');
+$t->wait_state('open', 'trial');
 close $listener;
 
 # What it costs to wait.

@@ -242,6 +242,13 @@ sub origin {
         port => $self->port('ORIGIN'), answers => \%answers);
 }
 
+# It goes away; `origin` brings it back.
+sub end_origin {
+    my ($self) = @_;
+    (delete $self->{origin})->stop;
+    return;
+}
+
 # One that notes every byte that does not belong where it comes, instead.
 sub strict_origin {
     my ($self) = @_;
