@@ -221,7 +221,9 @@ class Exchange:
 
     async def reset(self):
         self.end()
-        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, WITH_RESET)
+        # Unless the origin has gone away meanwhile.
+        if not self.writer.transport.is_closing():
+            self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, WITH_RESET)
 
     async def hang(self):
         self.end()
