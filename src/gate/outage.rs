@@ -57,6 +57,19 @@ pub struct Tally {
     pub probes: u64,
 }
 
+/// What a place says about requests that could not be sent to their backend.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// The longest that one may wait for its backend.
+    pub longest: Duration,
+    /// How often that is probed.
+    pub interval: Duration,
+    /// Whether there is no probe but the first of those who are held.
+    pub first_probes: bool,
+    /// How what is held is let go.
+    pub policy: Policy,
+}
+
 /// A request that could not be sent to its backend.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure {
@@ -66,15 +79,9 @@ pub struct Failure {
     pub slot: usize,
     /// Since when it has been held, and its ticket, if it was.
     pub held: Option<(Moment, Ticket)>,
-    /// The longest that it may wait for its backend.
-    pub longest: Duration,
-    /// How often its place says that the backend is probed, and how what is held is let go.
-    pub interval: Duration,
-    /// Whether its place says that there is no probe but the first of those who are held.
-    pub first_probes: bool,
     /// Whether it was on its way when the backend went: that may listen for a moment longer.
     pub broke_off: bool,
-    pub policy: Policy,
+    pub terms: Terms,
 }
 
 /// What becomes of it.
@@ -130,6 +137,7 @@ impl Gate {
             State::Releasing => !self.trial.is_on(),
             State::Paused | State::Down => false,
         };
+        let terms = &failure.terms;
         let until = self.waits_until(now, failure);
         if until <= now {
             return None;
@@ -138,12 +146,12 @@ impl Gate {
             self.outage.begin(now);
         }
         if self.state == State::Open {
-            self.policy = failure.policy;
+            self.policy = terms.policy;
         }
         let change = goes_down.then(|| {
             self.outage.tally.outages += 1;
-            self.outage.interval = failure.interval;
-            self.outage.neglect = if failure.first_probes { failure.interval } else { NEGLECT };
+            self.outage.interval = terms.interval;
+            self.outage.neglect = if terms.first_probes { terms.interval } else { NEGLECT };
             if failure.broke_off {
                 self.outage.probed = now;
             }
@@ -164,9 +172,9 @@ impl Gate {
     fn waits_until(&self, now: Moment, failure: &Failure) -> Moment {
         match failure.held {
             Some((since, _)) if self.state == State::Down || self.is_released_from_outage() => {
-                self.outage.until(since, failure.longest)
+                self.outage.until(since, failure.terms.longest)
             }
-            _ => now.plus(failure.longest),
+            _ => now.plus(failure.terms.longest),
         }
     }
 
@@ -253,11 +261,13 @@ mod tests {
             arrived,
             slot,
             held: None,
-            longest: Duration::from_secs(30),
-            interval: Duration::from_millis(250),
-            first_probes: false,
             broke_off: false,
-            policy: Policy::default(),
+            terms: Terms {
+                longest: Duration::from_secs(30),
+                interval: Duration::from_millis(250),
+                first_probes: false,
+                policy: Policy::default(),
+            },
         }
     }
 
@@ -331,7 +341,8 @@ mod tests {
     #[test]
     fn the_first_is_the_probe_where_its_place_says_so() {
         let mut gate = Gate::default();
-        let first = Failure { first_probes: true, ..failure(START, 0) };
+        let mut first = failure(START, 0);
+        first.terms.first_probes = true;
         gate.take_back(START, &first).unwrap();
         assert_eq!(gate.settle(after(249), &waiting(0)), None);
         assert_eq!(gate.settle(after(250), &waiting(0)).unwrap().cause, Cause::Probed);

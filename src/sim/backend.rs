@@ -6,6 +6,7 @@ use super::host::{Event, Passage, Sim, Worker};
 use super::ledger::Id;
 use super::world::World;
 use crate::gate::State;
+use crate::gate::outage::Terms;
 use crate::gate::time::Moment;
 use crate::gate::trial::Outcome;
 use crate::shm::AppId;
@@ -185,11 +186,13 @@ impl World {
 
     fn patience(&self, max_held: u32, looks: Duration) -> Patience {
         Patience {
-            longest: self.plan.patience,
-            probes: self.plan.probes,
-            first_probes: self.plan.first_probes,
+            terms: Terms {
+                longest: self.plan.patience,
+                interval: self.plan.probes,
+                first_probes: self.plan.first_probes,
+                policy: self.plan.policy(&self.rng),
+            },
             looks,
-            policy: self.plan.policy(&self.rng),
             max_held,
         }
     }

@@ -6,8 +6,7 @@ use core::time::Duration;
 use super::Worker;
 use super::host::{Fact, Host};
 use super::passage::{Ending, Flight, Passage, Stage};
-use crate::gate::outage::{Failure, TakenBack};
-use crate::gate::policy::Policy;
+use crate::gate::outage::{Failure, TakenBack, Terms};
 use crate::gate::time::Moment;
 use crate::gate::trial::Outcome;
 use crate::gate::{Gate, State};
@@ -16,15 +15,9 @@ use crate::shm::AppId;
 /// What the place says about a request that could not be sent to its backend.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// The longest that it is held for that.
-    pub longest: Duration,
-    /// How often the backend is probed.
-    pub probes: Duration,
-    /// Whether the first of those who are held is the probe.
-    pub first_probes: bool,
+    pub terms: Terms,
     /// How often the worker looks at the zone meanwhile.
     pub looks: Duration,
-    pub policy: Policy,
     pub max_held: u32,
 }
 
@@ -61,11 +54,8 @@ impl<H: Host> Worker<H> {
             arrived,
             slot: self.slot,
             held: passage.held_here(),
-            longest: patience.longest,
-            interval: patience.probes,
-            first_probes: patience.first_probes,
             broke_off: abandoned,
-            policy: patience.policy,
+            terms: patience.terms,
         };
         let take_back = |gate: &mut Gate| {
             let taken_back = gate.take_back(now, &failure)?;

@@ -67,11 +67,7 @@ pub fn round(lab: &Lab, kind: Kind, workers: u32, held: u32, window: Duration) -
     let mut site = lab.site(kind, workers)?;
     // What it takes for the first request and for the pause is not what a held one takes.
     drop(site.probe()?);
-    if kind == Kind::HeldByItself {
-        site.origin.close()?;
-    } else {
-        site.pause()?;
-    }
+    site.pause()?;
     site.settle()?;
     let empty = memory(&site.system.processes())?;
 

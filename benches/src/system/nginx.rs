@@ -129,8 +129,9 @@ impl System for Nginx {
         self.workers.clone()
     }
 
-    fn pause(&mut self, _origin: &mut Origin) -> Result<()> {
+    fn pause(&mut self, origin: &mut Origin) -> Result<()> {
         match self.kind {
+            Kind::HeldByItself => origin.close().map(drop),
             Kind::Intermission => self.call("enable").map(drop),
             Kind::Lua | Kind::LuaInOrder => self.ask("/gate/pause").map(drop),
             _ => Ok(()),

@@ -6,6 +6,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::hold;
+use crate::gate::outage::Terms;
 use crate::nginx::conf::{LocConf, Probe, Replay};
 use crate::nginx::ffi::request::Request;
 use crate::nginx::host::{AtBackend, Passage, Taken, Worker, look_at_answers};
@@ -21,11 +22,13 @@ pub fn consider(request: Request<'_>, passage: &Passage, rc: ngx_int_t) {
     let Some(worker) = Worker::here().filter(|_| may_wait) else { return };
     let probe = conf.auto_probe.clone().unwrap_or_default();
     let patience = Patience {
-        longest: conf.auto_max_time(),
-        probes: conf.auto_interval(),
-        first_probes: probe == Probe::Request,
+        terms: Terms {
+            longest: conf.auto_max_time(),
+            interval: conf.auto_interval(),
+            first_probes: probe == Probe::Request,
+            policy: conf.policy(),
+        },
         looks: conf.interval(),
-        policy: conf.policy(),
         max_held: conf.max_held.unwrap_or(0),
     };
     let status = u32::try_from(rc).unwrap_or_default();

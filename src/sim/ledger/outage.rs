@@ -41,7 +41,7 @@ impl Ledger {
         assert_eq!((record.app, record.place), (app, Place::Through), "request {id} is taken back");
         assert!(!record.sent, "request {id} would be sent twice");
         assert!(record.counted, "request {id} is held twice");
-        assert!(now < taken.until && taken.until <= now.plus(failure.longest), "{taken:?}");
+        assert!(now < taken.until && taken.until <= now.plus(failure.terms.longest), "{taken:?}");
         self.go_down(app, failure, taken);
         let account = &mut self.accounts[app];
         account.totals.held += 1;
@@ -69,7 +69,7 @@ impl Ledger {
         if let Some(change) = taken.change {
             assert_eq!((change.from, change.to), (state, State::Down));
             if state == State::Open {
-                self.accounts[app].policy = failure.policy;
+                self.accounts[app].policy = failure.terms.policy;
             }
             self.set_state(app, State::Down);
         }
