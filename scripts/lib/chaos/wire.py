@@ -127,7 +127,9 @@ def check_answer(sent, body):
 
 async def drop(task):
     """Ends a task, whose result nobody needs unless it found something."""
-    task.cancel()
-    (result,) = await asyncio.gather(task, return_exceptions=True)
-    if isinstance(result, Violation):
-        raise result
+    # Asked once, it may go on: a `wait_for` that has just got its result forgets about it (before Python 3.12).
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=1)
+    if not task.cancelled() and isinstance(task.exception(), Violation):
+        raise task.exception()
