@@ -33,6 +33,10 @@ pub use waiting::{Awaited, Found};
 /// For how long a worker that shows no sign of life keeps its turn in a release.
 pub const LEASE: Duration = Duration::from_secs(1);
 
+/// The least time to the timer. A host may run timers until none is due, and all else after them: one that
+/// is set for now, as what has fallen due waits for the loop to turn, would keep it from turning.
+const TICK: Duration = Duration::from_millis(1);
+
 pub struct Worker<H: Host> {
     pub host: H,
     pub zone: Zone<H::Lock>,
@@ -269,7 +273,7 @@ impl<H: Host> Worker<H> {
         let at = look.min(self.due.get()).min(self.host.due());
         if self.armed.get() > at {
             self.armed.set(at);
-            self.host.set_timer(at, now);
+            self.host.set_timer(at.max(now.plus(TICK)), now);
         }
     }
 

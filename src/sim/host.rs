@@ -9,7 +9,7 @@ use super::calls::{Call, Caller};
 use super::ledger::{Id, Pid};
 use super::world::{Lock, World};
 use crate::gate::lane::{Count, Lane};
-use crate::gate::time::Moment;
+use crate::gate::time::{Moment, micros};
 use crate::gate::trial::Outcome;
 use crate::shm::{AppId, Liveness};
 use crate::worker::{self, Fact, Host, LEASE, Stage, Step, Task, Told, When};
@@ -196,10 +196,9 @@ impl Sim {
         self.world.ledger.borrow_mut().pass_by(self.pid, self.is_passed_by());
     }
 
-    /// When the timer goes off: nginx counts in milliseconds.
+    /// When the timer goes off.
     pub fn timer(&self) -> Moment {
-        let at = self.timer.get();
-        if at.is_never() { at } else { at.plus(Duration::from_micros(999)) }
+        self.timer.get()
     }
 
     /// Whether the timer has gone off.
@@ -294,8 +293,10 @@ impl Host for Sim {
         }
     }
 
-    fn set_timer(&self, at: Moment, _: Moment) {
-        self.timer.set(at);
+    /// As nginx counts, in whole milliseconds from now.
+    fn set_timer(&self, at: Moment, now: Moment) {
+        let millis = micros(at.since(now)).div_ceil(1000);
+        self.timer.set(if at.is_never() { at } else { now.plus(Duration::from_millis(millis)) });
     }
 
     fn due(&self) -> Moment {

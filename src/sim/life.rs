@@ -57,9 +57,17 @@ impl Worker {
         }
     }
 
+    /// As nginx does: all that are due, also those that were set meanwhile.
     fn expire_timers(&self) {
         let (host, now) = (&self.host, self.host.world.now());
-        if host.take_timer() {
+        let mut last = Moment::NEVER;
+        while host.take_timer() {
+            assert!(
+                last != host.world.now(),
+                "the loop of the worker in slot {} does not turn",
+                self.slot
+            );
+            last = host.world.now();
             self.timer_went_off();
             self.look();
         }
