@@ -3,6 +3,8 @@
 import collections
 import os
 import re
+import shutil
+import subprocess
 
 from soak.nginx import Nginx
 
@@ -78,3 +80,11 @@ class Attacked(Nginx):
         for name in sorted(os.listdir(f"{self.folder}/reports")):
             with open(f"{self.folder}/reports/{name}", errors="replace") as file:
                 yield int(name.rpartition(".")[2]), file.read()
+
+    def where_workers_stand(self):
+        """What each of them is at, if there is a debugger to ask."""
+        gdb = shutil.which("gdb")
+        if gdb is None:
+            return "where the workers stand: install gdb to see"
+        asked = [(pid, subprocess.run([gdb, "-batch", "-p", str(pid), "-ex", "bt"], capture_output=True, text=True)) for pid in self.workers()]
+        return "\n".join(f"worker {pid}\n" + "\n".join(re.findall(r"^#.*", answer.stdout, re.M)) for pid, answer in asked)
