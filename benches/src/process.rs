@@ -29,10 +29,11 @@ pub fn usage(pids: &[u32]) -> Result<Usage> {
         let threads = fs::read_dir(format!("/proc/{pid}/task"));
         for thread in threads.with_context(|| format!("process {pid} has gone"))? {
             let thread = thread?.path();
-            let times = fs::read_to_string(thread.join("schedstat"))?;
+            // A thread may have ended since.
+            let Ok(times) = fs::read_to_string(thread.join("schedstat")) else { continue };
             let nanos = times.split(' ').next().context("an empty schedstat")?;
             sum.cpu_nanos += nanos.parse::<u64>()?;
-            let status = fs::read_to_string(thread.join("status"))?;
+            let Ok(status) = fs::read_to_string(thread.join("status")) else { continue };
             sum.switches += field(&status, "voluntary_ctxt_switches:")?;
             sum.switches += field(&status, "nonvoluntary_ctxt_switches:")?;
         }

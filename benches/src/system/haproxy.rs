@@ -38,12 +38,14 @@ impl HaProxy {
         let mut command = foreign(lab, workers, "usr/sbin/haproxy")?;
         command.arg("-db").arg("-f").arg(file);
         let mut server = Server::spawn(folder, &mut command)?;
-        server.wait_for(address, |_| true)?;
+        // The socket for its operator comes behind the ports.
+        server.wait_for(address, |_| UnixStream::connect(&socket).is_ok())?;
         Ok(Self { server, address, socket, plug: None })
     }
 
     fn command(&self, line: &str) -> Result<String> {
-        let mut socket = UnixStream::connect(&self.socket)?;
+        let socket = UnixStream::connect(&self.socket);
+        let mut socket = socket.context("HAProxy's socket for commands")?;
         socket.write_all(format!("{line}\n").as_bytes())?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer)?;
