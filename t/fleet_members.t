@@ -28,34 +28,26 @@ sub number_of_leader {
     return $leader =~ s/\D//gr;
 }
 
-# Longer than the deadline of a pause that is not renewed.
-sub outlasts {
-    my ($what) = @_;
-    my $until = time + 17;
-    wait_for { $fleet->states ne 'paused paused' || time > $until } 'longer than the deadline', 40;
-    return is $fleet->states, 'paused paused', $what;
-}
-
 my $command = $fleet->begin('--on-loss' => 'stop', '--nodes' => 2);
 ok $fleet->wait_running($command), 'the command runs';
 
 # The leader is killed.
 my $leader = number_of_leader(0);
 $etcd->stop($leader);
-outlasts("the leader, m$leader, is killed: all stay paused");
+$fleet->goes_on("the leader, m$leader, is killed: all stay paused");
 $etcd->start($leader);
 wait_for { $etcd->leader($leader) } 'the member to be back';
 
 # The leader is cut off.
 $leader = number_of_leader(0);
 $fleet->hosts->cut("m$leader");
-outlasts("the leader, m$leader, is cut off: all stay paused");
+$fleet->goes_on("the leader, m$leader, is cut off: all stay paused");
 $fleet->hosts->mend("m$leader");
 wait_for { $etcd->leader($leader) } 'the member to be back';
 
 # A member hangs.
 $etcd->signal('STOP', 0);
-outlasts('a member, m0, hangs: all stay paused');
+$fleet->goes_on('a member, m0, hangs: all stay paused');
 $etcd->signal('CONT', 0);
 
 unlike $command->said, qr/lost|not paused|stopping/, 'the holder had no reason to stop';

@@ -39,6 +39,14 @@ pub struct Ack {
     pub why: Option<String>,
 }
 
+impl Ack {
+    /// Whether it was said before that one. What comes late takes nothing back.
+    pub fn is_before(&self, other: &Self) -> bool {
+        let rank = |ack: &Self| (ack.is_open || ack.why.is_some(), ack.beat);
+        self.token == other.token && rank(self) < rank(other)
+    }
+}
+
 /// What an agent has done with an app.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
@@ -103,7 +111,7 @@ impl Paused {
             Step::TooLate(want, self)
         } else if !self.is_quiet {
             Step::Drain(want, self)
-        } else if want.beat != self.beat {
+        } else if want.beat > self.beat {
             Step::Renew(want, self)
         } else if now.saturating_sub(self.checked) >= CHECK {
             Step::Check(want, self)
@@ -134,7 +142,8 @@ mod tests {
     fn an_agent_does_what_the_holder_wants() {
         use State::{Open, Over};
         let of = State::Paused;
-        let (loud, quiet, late) = (paused(3, false, 2), paused(3, true, 2), paused(3, true, 1));
+        let (loud, quiet) = (paused(3, false, 2), paused(3, true, 2));
+        let (late, early) = (paused(3, true, 1), paused(3, true, 3));
         let over = Want { is_over: true, ..want(3) };
         let short = Want { drain: seconds(5), ..want(3) };
         let cases = [
@@ -146,6 +155,8 @@ mod tests {
             (of(quiet), Some(want(3)), Step::Nothing),
             (of(quiet), Some(short), Step::Nothing),
             (of(late), Some(want(3)), Step::Renew(want(3), late)),
+            // What was wanted before comes late.
+            (of(early), Some(want(3)), Step::Nothing),
             (of(quiet), Some(over), Step::Resume(quiet, Some(over))),
             (of(quiet), None, Step::Resume(quiet, None)),
             // Another holder: first what was done for the one before is undone.
@@ -161,5 +172,17 @@ mod tests {
         }
         let check = Step::Check(want(3), quiet);
         assert_eq!(of(quiet).step(Some(want(3)), seconds(10)), check);
+    }
+
+    #[test]
+    fn what_a_node_said_is_not_taken_back_by_what_it_said_before() {
+        let ack = |token, beat| Ack { token, beat, ..Ack::default() };
+        let open = Ack { is_open: true, ..ack(3, 0) };
+        let failed = Ack { why: Some("no".to_owned()), ..ack(3, 0) };
+        assert!(ack(3, 1).is_before(&ack(3, 2)) && ack(3, 9).is_before(&open));
+        assert!(ack(3, 9).is_before(&failed) && !failed.is_before(&ack(3, 9)));
+        assert!(!ack(3, 2).is_before(&ack(3, 2)) && !ack(3, 2).is_before(&ack(3, 1)));
+        // Another holder's are not compared.
+        assert!(!ack(3, 1).is_before(&ack(4, 2)));
     }
 }

@@ -1,6 +1,7 @@
 //! etcd as a store.
 
 mod gateway;
+mod race;
 
 use std::sync::Arc;
 use std::thread;
@@ -30,25 +31,21 @@ impl Etcd {
     /// Whether one of the members answers, and lets this process in.
     pub fn check(&self) -> Result<(), Trouble> {
         let question = json!({ "key": text(ALL), "count_only": true });
-        let mut answer = self.gateway.ask("kv/range", &question);
-        for _ in 1..self.gateway.members() {
-            if answer.is_ok() {
-                break;
-            }
-            answer = self.gateway.ask("kv/range", &question);
-        }
-        answer.map(|_| ())
+        self.gateway.ask("kv/range", &question).map(|_| ())
     }
 
     /// Whether it was done: only if the key is still the one that was made then.
+    /// If not, the answer has that key.
     fn change_while(&self, key: &str, made: i64, change: &Value) -> Result<Value, Trouble> {
+        let look = json!({ "request_range": { "key": text(key) } });
         let is_that = json!({
             "key": text(key),
             "target": "CREATE",
             "result": "EQUAL",
             "create_revision": made.to_string(),
         });
-        self.gateway.ask("kv/txn", &json!({ "compare": [is_that], "success": [change] }))
+        self.gateway
+            .ask("kv/txn", &json!({ "compare": [is_that], "success": [change], "failure": [look] }))
     }
 }
 
@@ -71,6 +68,15 @@ fn number(value: &Value) -> i64 {
     value.as_str().and_then(|text| text.parse().ok()).or(value.as_i64()).unwrap_or(0)
 }
 
+fn entry(kv: &Value) -> Entry {
+    Entry {
+        key: plain(&kv["key"]),
+        value: plain(&kv["value"]),
+        made: number(&kv["create_revision"]),
+        lease: number(&kv["lease"]),
+    }
+}
+
 /// The first key behind all that begin like this.
 fn end_of(prefix: &str) -> String {
     let mut bytes = prefix.as_bytes().to_vec();
@@ -88,18 +94,17 @@ impl Store for Etcd {
     fn list(&self, prefix: &str) -> Result<Vec<Entry>, Trouble> {
         let question = json!({ "key": text(prefix), "range_end": end_of(prefix) });
         let found = self.gateway.ask("kv/range", &question)?;
-        let entry = |kv: &Value| Entry {
-            key: plain(&kv["key"]),
-            value: plain(&kv["value"]),
-            made: number(&kv["create_revision"]),
-            lease: number(&kv["lease"]),
-        };
         Ok(found["kvs"].as_array().map(|kvs| kvs.iter().map(entry).collect()).unwrap_or_default())
     }
 
     fn create(&self, key: &str, value: &str, lease: Lease) -> Result<Option<i64>, Trouble> {
         let answer = self.change_while(key, 0, &put(key, value, lease))?;
-        Ok(is_done(&answer).then(|| number(&answer["header"]["revision"])))
+        if is_done(&answer) {
+            return Ok(Some(number(&answer["header"]["revision"])));
+        }
+        // Whoever asks twice may find what he has made.
+        let there = entry(&answer["responses"][0]["response_range"]["kvs"][0]);
+        Ok((there.lease == lease).then_some(there.made))
     }
 
     fn put_while(
@@ -128,7 +133,12 @@ impl Store for Etcd {
     }
 
     fn revoke(&self, lease: Lease) -> Result<(), Trouble> {
-        self.gateway.ask("lease/revoke", &json!({ "ID": lease.to_string() })).map(|_| ())
+        let revoked = self.gateway.ask("lease/revoke", &json!({ "ID": lease.to_string() }));
+        match revoked {
+            // It is over already, maybe as it was asked for twice.
+            Err(_) if self.silent_for(lease) == Ok(None) => Ok(()),
+            revoked => revoked.map(|_| ()),
+        }
     }
 
     fn silent_for(&self, lease: Lease) -> Result<Option<Duration>, Trouble> {

@@ -3,14 +3,15 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::{Deserializer, Value, json};
 use ureq::http::Response;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use ureq::{Agent, Body, Error};
 
+use super::race::first_of;
 use crate::address::Address;
 use crate::call::connect::{agent_as, is_of_connecting, with_cause};
 use crate::call::netrc;
@@ -29,7 +30,7 @@ const IDLE_CONNECTIONS: usize = 2;
 
 pub struct Gateway {
     members: Vec<Member>,
-    /// Which of them is asked.
+    /// Which of them is asked first: the last one that has answered.
     current: AtomicUsize,
     identity: Identity,
     token: Mutex<Option<String>>,
@@ -48,8 +49,6 @@ struct Failure {
 
 #[derive(PartialEq, Eq)]
 enum Kind {
-    /// It did not reach the member.
-    Unsent,
     Lost,
     /// A password is asked for, or what was told of one is not good any more.
     Stranger,
@@ -69,46 +68,62 @@ impl Gateway {
         }
     }
 
-    pub fn members(&self) -> usize {
-        self.members.len()
-    }
-
-    /// The answer of a member. What did not reach one is sent to the next; who does not answer in time is not asked the
-    /// next time.
-    pub fn ask(&self, call: &str, question: &Value) -> Result<Value, Trouble> {
-        let mut left = self.members.len();
-        let mut may_sign_in = true;
-        loop {
-            let at = self.current.load(Relaxed);
-            let Some(member) = self.members.get(at % self.members.len().max(1)) else {
-                return Err("no address of etcd is known".to_owned());
-            };
-            let failure = match self.ask_member(member, call, question) {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
-            };
-            match failure.kind {
-                Kind::Stranger if may_sign_in => {
-                    may_sign_in = false;
-                    self.sign_in(member).map_err(|failure| member.told(&failure))?;
-                    continue;
-                }
-                Kind::Unsent | Kind::Lost => {
-                    let next = at.wrapping_add(1);
-                    // Another thread may have gone on already.
-                    let _ = self.current.compare_exchange(at, next, Relaxed, Relaxed);
-                }
-                Kind::Refused | Kind::Stranger => {}
+    /// The answer of the member that is the first to give one. What is asked may be done twice, and late: by one that
+    /// was slow.
+    pub fn ask(self: &Arc<Self>, call: &str, question: &Value) -> Result<Value, Trouble> {
+        let until = Instant::now() + LIMIT;
+        let (first, count) = (self.current.load(Relaxed), self.members.len());
+        let (gateway, call, question) = (self.clone(), call.to_owned(), question.clone());
+        let ask = move |number: usize| {
+            let number = (first + number) % count;
+            let answer = gateway.ask_as_user(number, &call, &question, until);
+            answer.map(|answer| (number, answer)).map_err(|failure| (number, failure))
+        };
+        let is_last_word = |answer: &Result<_, (_, Failure)>| match answer {
+            Ok(_) => true,
+            Err((_, failure)) => failure.kind != Kind::Lost,
+        };
+        match first_of(count, until, ask, is_last_word) {
+            Some(Ok((number, answer))) => {
+                self.current.store(number, Relaxed);
+                Ok(answer)
             }
-            left = left.saturating_sub(1);
-            if left == 0 || failure.kind != Kind::Unsent {
-                return Err(member.told(&failure));
-            }
+            Some(Err((number, failure))) => Err(self.told(number, &failure)),
+            None => Err(self.told(first, &Failure::late())),
         }
     }
 
-    fn ask_member(&self, member: &Member, call: &str, question: &Value) -> Result<Value, Failure> {
-        let mut response = self.send(member, call, question, Some(LIMIT))?;
+    fn ask_as_user(
+        &self,
+        number: usize,
+        call: &str,
+        question: &Value,
+        until: Instant,
+    ) -> Result<Value, Failure> {
+        let member = self.members.get(number).ok_or_else(Failure::late)?;
+        match self.ask_member(member, call, question, until) {
+            Err(failure) if failure.kind == Kind::Stranger => {
+                self.sign_in(member, until)?;
+                self.ask_member(member, call, question, until)
+            }
+            answer => answer,
+        }
+    }
+
+    fn told(&self, number: usize, failure: &Failure) -> Trouble {
+        let address = self.members.get(number).map(|member| member.address.to_string());
+        format!("etcd at {}: {}", address.unwrap_or_default(), failure.why)
+    }
+
+    fn ask_member(
+        &self,
+        member: &Member,
+        call: &str,
+        question: &Value,
+        until: Instant,
+    ) -> Result<Value, Failure> {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut response = self.send(member, call, question, Some(left))?;
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec();
         let body = body.map_err(Failure::of)?;
@@ -138,8 +153,7 @@ impl Gateway {
         let agent = member
             .agent
             .get_or_init(|| agent_as(&member.address, self.identity.clone(), IDLE_CONNECTIONS));
-        let agent =
-            agent.as_ref().map_err(|why| Failure { why: why.clone(), kind: Kind::Unsent })?;
+        let agent = agent.as_ref().map_err(|why| Failure { why: why.clone(), kind: Kind::Lost })?;
         let mut request = agent
             .post(member.address.of_call(&format!("v3/{call}")))
             .config()
@@ -155,13 +169,13 @@ impl Gateway {
         request.send(question.to_string()).map_err(Failure::of)
     }
 
-    fn sign_in(&self, member: &Member) -> Result<(), Failure> {
+    fn sign_in(&self, member: &Member, until: Instant) -> Result<(), Failure> {
         let of_nobody = "etcd asks for a user: put login and password into ~/.netrc, for this host";
         let login = netrc::login_at(&member.address.of_call("v3"));
         let (name, password) = login.ok_or_else(|| Failure::refused(of_nobody.to_owned()))?;
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let question = json!({ "name": name, "password": password });
-        let answer = self.ask_member(member, "auth/authenticate", &question)?;
+        let answer = self.ask_member(member, "auth/authenticate", &question, until)?;
         let token = answer["token"].as_str().map(str::to_owned);
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
         Ok(())
@@ -170,8 +184,8 @@ impl Gateway {
     /// Has a stream of answers: each is told of until it ends.
     pub fn follow(&self, call: &str, question: &Value, wake: &dyn Fn()) -> Result<(), Trouble> {
         let at = self.current.load(Relaxed);
-        let Some(member) = self.members.get(at % self.members.len().max(1)) else { return Ok(()) };
-        let told = |failure| member.told(&failure);
+        let Some(member) = self.members.get(at) else { return Ok(()) };
+        let told = |failure| self.told(at, &failure);
         let mut response = self.send(member, call, question, None).map_err(told)?;
         let lines = BufReader::new(response.body_mut().as_reader().take(u64::MAX)).lines();
         // What happened before the watch began is seen by looking now.
@@ -183,41 +197,32 @@ impl Gateway {
     }
 }
 
-impl Member {
-    fn told(&self, failure: &Failure) -> Trouble {
-        format!("etcd at {}: {}", self.address, failure.why)
-    }
-}
-
 impl Failure {
     fn refused(why: String) -> Self {
         Self { why, kind: Kind::Refused }
     }
 
+    fn late() -> Self {
+        let why = "no answer in time: is it up, has it a leader, is a firewall in between?";
+        Self { why: why.to_owned(), kind: Kind::Lost }
+    }
+
     fn of(error: Error) -> Self {
-        let (kind, why) = match error {
-            Error::Timeout(_) => (
-                Kind::Lost,
-                "no answer in time: is it up, has it a leader, is a firewall in between?"
-                    .to_owned(),
-            ),
+        let why = match error {
+            Error::Timeout(_) => return Self::late(),
             Error::HostNotFound => {
-                (Kind::Unsent, "the name of the host is not known: check the address".to_owned())
+                "the name of the host is not known: check the address".to_owned()
             }
-            Error::Io(error) if is_of_connecting(error.kind()) => (
-                Kind::Unsent,
-                format!("nothing answers there: is it up, and is the address right? ({error})"),
-            ),
-            Error::Other(error) if error.is::<TlsFailed>() => (Kind::Unsent, error.to_string()),
-            error => (
-                Kind::Lost,
-                format!(
-                    "the connection failed: does it want https? ({})",
-                    printable(&with_cause(&error))
-                ),
-            ),
+            Error::Io(error) if is_of_connecting(error.kind()) => {
+                format!("nothing answers there: is it up, and is the address right? ({error})")
+            }
+            Error::Other(error) if error.is::<TlsFailed>() => error.to_string(),
+            error => {
+                let cause = printable(&with_cause(&error));
+                format!("the connection failed: does it want https? ({cause})")
+            }
         };
-        Self { why, kind }
+        Self { why, kind: Kind::Lost }
     }
 
     /// What etcd says is wrong.

@@ -52,8 +52,14 @@ impl Hold {
         let keeper = Keeper::begin(store)?;
         let key = keys::app(app);
         let begun = Instant::now();
-        let Some(token) = store.create(&key, &keys::of_want(&holder, &want), keeper.lease)? else {
-            return Err(taken(&**store, app, &key));
+        let token = match store.create(&key, &keys::of_want(&holder, &want), keeper.lease) {
+            Ok(Some(token)) => token,
+            // If it is made all the same, and late, that goes with the lease.
+            nothing => {
+                let _ = keeper.end();
+                nothing?;
+                return Err(taken(&**store, app, &key));
+            }
         };
         let want = Want { token, ..want };
         let looker = Looker::begin(store, app, holder, (token, keeper.lease), signals.sender())?;
@@ -88,7 +94,7 @@ impl Hold {
     /// Takes in what the store has.
     pub fn hear(&mut self, heard: Heard) {
         match heard {
-            Ok(view) => self.view = view,
+            Ok(view) => self.view = view.after(&self.view),
             Err(trouble) => self.view.trouble = Some(trouble),
         }
     }
@@ -193,9 +199,6 @@ impl Hold {
             match signals.next(left.min(TICK)) {
                 Some(Event::Done(heard)) => {
                     is_known |= heard.as_ref().is_ok_and(|view| view.is_over);
-                    if heard.is_err() {
-                        self.ask(Ask::Want(self.want));
-                    }
                     self.hear(heard);
                 }
                 Some(_) => continue,

@@ -32,6 +32,19 @@ pub struct View {
     pub trouble: Option<Trouble>,
 }
 
+impl View {
+    /// The same, in which no node takes back what it had said before.
+    pub fn after(mut self, before: &Self) -> Self {
+        for ack in &mut self.acks {
+            let said = before.acks.iter().find(|said| said.node == ack.node);
+            if let Some(said) = said.filter(|said| ack.is_before(said)) {
+                *ack = said.clone();
+            }
+        }
+        self
+    }
+}
+
 pub struct Looker {
     asks: Sender<Ask>,
 }
@@ -76,26 +89,27 @@ impl Looker {
 }
 
 impl Looking {
-    /// Many questions at once are one.
+    /// Many questions at once are one. What could not be written is, with the next.
     fn run(&self, asked: &Receiver<Ask>, heard: &Sender<Event<Heard>>) {
+        let mut unwritten = None;
         while let Ok(first) = asked.recv() {
-            let mut want = None;
             for ask in std::iter::once(first).chain(asked.try_iter()) {
                 if let Ask::Want(new) = ask {
-                    want = Some(new);
+                    unwritten = Some(new);
                 }
             }
-            if heard.send(Event::Done(self.look(want))).is_err() {
+            if heard.send(Event::Done(self.look(&mut unwritten))).is_err() {
                 return;
             }
         }
     }
 
-    fn look(&self, want: Option<Want>) -> Heard {
+    fn look(&self, unwritten: &mut Option<Want>) -> Heard {
         let key = keys::app(&self.app);
-        if let Some(want) = want {
-            let value = keys::of_want(&self.holder, &want);
+        if let Some(want) = unwritten {
+            let value = keys::of_want(&self.holder, want);
             self.store.put_while(&key, &value, self.lease, (&key, self.token))?;
+            *unwritten = None;
         }
         let mut view = View::default();
         let entries = self.store.list(&key)?;

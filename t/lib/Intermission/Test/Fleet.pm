@@ -12,11 +12,15 @@ use strict;
 use warnings;
 
 use Test::More;
+use Time::HiRes qw(sleep);
+use Time::Local qw(timegm);
 
 use Intermission::Test;
 use Intermission::Test::Command ();
 use Intermission::Test::Etcd;
 use Intermission::Test::Hosts;
+
+use constant BETWEEN_LOOKS => 0.05;
 
 our $NEEDS = 'needs etcd (package etcd-server), and network namespaces';
 
@@ -110,14 +114,57 @@ sub states {
     return join ' ', map { $_->status('shop')->{state} } $self->nodes;
 }
 
+# What lasts for seconds is not looked at all the time.
+sub states_next {
+    my ($self) = @_;
+    sleep BETWEEN_LOOKS;
+    return $self->states;
+}
+
 sub wait_states {
     my ($self, $states, $what, $limit) = @_;
     my $seen = '';
     my $came = eval {
-        wait_for { ($seen = $self->states) eq $states } $what, $limit;
+        wait_for { ($seen = $self->states_next) eq $states } $what, $limit;
     };
     ok $came, $what or diag "they are: $seen";
     return;
+}
+
+# No node is seen open before the holder is told this. What is seen between two looks at both is not known to be before.
+sub none_opens_before {
+    my ($self, $command, $pattern, $what) = @_;
+    my $early;
+    wait_for {
+        my $states = $self->states_next;
+        my $is_told = $command->said =~ $pattern;
+        $early = $states if !$is_told && $states =~ /open|releasing/;
+        $is_told || $early;
+    } "the holder to be told: $pattern", 40;
+    return is $early, undef, $what;
+}
+
+# All stay paused, and their deadlines (15 s) are moved on by renewals that began at least 3 s from now.
+sub goes_on {
+    my ($self, $what) = @_;
+    my $late = time + 15 + 4;
+    my @states;
+    my $came = eval {
+        wait_for {
+            sleep BETWEEN_LOOKS;
+            @states = map { $_->status('shop') } $self->nodes;
+            grep({ $_->{state} ne 'paused' } @states) || !grep { deadline($_) < $late } @states;
+        } 'the pauses to be renewed', 40;
+    };
+    return is $came && join(' ', map { $_->{state} } @states), join(' ', map {'paused'} @states), $what;
+}
+
+# In seconds since the epoch.
+sub deadline {
+    my ($status) = @_;
+    return 0 if !$status->{resumes_at};
+    my ($year, $month, $day, $hour, $minute, $second) = $status->{resumes_at} =~ /(\d+)/g;
+    return timegm($second, $minute, $hour, $day, $month - 1, $year);
 }
 
 sub finish {

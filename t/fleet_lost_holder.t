@@ -1,0 +1,32 @@
+#!/usr/bin/env perl
+
+# The holder of a fleet is cut off: it is told, and can end its command, before a node opens.
+
+use strict;
+use warnings;
+
+use FindBin qw($Bin);
+use Test::More;
+
+use lib "$Bin/lib";
+use Intermission::Test;
+use Intermission::Test::Command;
+use Intermission::Test::Fleet;
+
+my $fleet = Intermission::Test::Fleet->new(nodes => [qw(one two)], hosts => [qw(etcd holder)])
+    or plan skip_all => $Intermission::Test::Fleet::NEEDS;
+my $hosts = $fleet->hosts;
+$fleet->agents;
+
+# The holder is cut off.
+my $command = $fleet->begin('--on-loss' => 'stop');
+ok $fleet->wait_running($command), 'a command runs';
+$hosts->cut('holder');
+$fleet->none_opens_before($command, qr/stopping the command/,
+    'a holder that is cut off stops its command before a node opens');
+$fleet->wait_states('open open', 'all resume', 40);
+$hosts->mend('holder');
+is $command->status, 143, 'then it ends';
+like $command->said, qr/the pause was over already/, 'and knows that the pause was over';
+
+$fleet->finish;
