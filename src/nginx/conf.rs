@@ -8,9 +8,7 @@ use core::ptr;
 use core::time::Duration;
 use std::path::PathBuf;
 
-use nginx_sys::{
-    NGX_DECLINED, ngx_array_t, ngx_http_test_predicates, ngx_http_upstream_init_peer_pt, ngx_int_t,
-};
+use nginx_sys::{NGX_DECLINED, ngx_array_t, ngx_http_test_predicates, ngx_int_t};
 use ngx::http::HttpModuleConfExt;
 
 use crate::gate::policy::Policy;
@@ -39,8 +37,6 @@ pub struct MainConf {
     pub coverage: Coverage,
     /// Whether there is a place that holds requests by itself.
     pub needs_backends: bool,
-    /// The groups of servers, by where nginx keeps them, with what it calls to begin with one.
-    pub groups: Vec<(usize, ngx_http_upstream_init_peer_pt)>,
 }
 
 /// When the gate reads the body of a request that it holds.
@@ -265,7 +261,6 @@ impl Default for MainConf {
             state_file: None,
             coverage: Coverage::new(),
             needs_backends: false,
-            groups: Vec::new(),
         }
     }
 }

@@ -5,10 +5,11 @@ mod backend;
 mod body;
 mod entries;
 mod headers;
+mod hooks;
 
 pub use answer::ErrorShown;
-pub use backend::{Finish, Output, Sender};
 pub use entries::{Handler, Then, Turn, handler, turn};
+pub use hooks::{Finish, Output, Search, Sender, search_with};
 
 use core::ffi::c_void;
 

@@ -1,82 +1,28 @@
 //! What a request shows of the backend that was asked for its answer.
 
-use core::cell::Cell;
-use core::ffi::c_void;
-use core::marker::PhantomData;
 use core::ptr;
 
 use nginx_sys::{
-    NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_chain_t, ngx_event_pipe_t, ngx_http_request_t,
-    ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_int_t, ngx_msec_t,
-    ngx_output_chain_filter_pt,
+    NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_event_pipe_t, ngx_http_upstream_state_t, ngx_http_upstream_t,
+    ngx_msec_t,
 };
 
 use super::Request;
-use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::client::Connection;
 use crate::nginx::ffi::groups::{self, Group};
 use crate::nginx::ffi::headers::bytes;
 use crate::nginx::ffi::living::{Living, reaches};
-use crate::nginx::ffi::local::Local;
 
 type State = ngx_http_upstream_state_t;
 
-type Upstream<'r> = Living<'r, ngx_http_upstream_t>;
+pub(super) type Upstream<'r> = Living<'r, ngx_http_upstream_t>;
 
 /// nginx's sign for a time that has not come.
 const NEVER: ngx_msec_t = ngx_msec_t::MAX;
 
-/// What is called when nginx is through with a backend, behind what it would have called.
-pub trait Finish {
-    /// Whether this status is of interest.
-    fn wants(rc: ngx_int_t) -> bool;
-
-    fn finish(request: Request<'_>, rc: ngx_int_t);
-}
-
-type Finalize = unsafe extern "C" fn(*mut ngx_http_request_t, ngx_int_t);
-
-/// What nginx's modules have been seen to call at the end of an upstream: a few functions, whatever the
-/// number of requests. So nothing has to be remembered of a request for that.
-static FORMER: Local<[Cell<Option<Finalize>>; FORMERS]> =
-    Local::new([const { Cell::new(None) }; FORMERS]);
-const FORMERS: usize = 16;
-
-/// The place of a function among them, if there is room.
-#[inline]
-fn place_of(former: Finalize) -> Option<usize> {
-    match FORMER.get()[0].get() {
-        Some(first) if core::ptr::fn_addr_eq(first, former) => Some(0),
-        _ => search_place(former),
-    }
-}
-
-#[cold]
-fn search_place(former: Finalize) -> Option<usize> {
-    let free = |known: &Cell<Option<Finalize>>| match known.get() {
-        Some(known) => core::ptr::fn_addr_eq(known, former),
-        None => true,
-    };
-    let at = FORMER.get().iter().position(free)?;
-    FORMER.get()[at].set(Some(former));
-    Some(at)
-}
-
-/// What nginx was to call when it sends something to a backend, and with what.
-#[derive(Clone, Copy)]
-pub struct Output(ngx_output_chain_filter_pt, *mut c_void);
-
-/// What takes the place of that.
-pub trait Sender {
-    /// What has been there, and is called behind this.
-    fn former(&self) -> Option<Output>;
-
-    fn sends(&self);
-}
-
 reaches!(Request<'r> {
     /// In the request's pool.
-    fn upstream() -> Option<Upstream<'r>> = upstream;
+    pub(super) fn upstream() -> Option<Upstream<'r>> = upstream;
 });
 
 reaches!(Upstream<'r> {
@@ -227,83 +173,6 @@ impl<'r> Request<'r> {
                 it.cache = ptr::null_mut();
             }
         });
-    }
-
-    /// Lets `F` know when nginx is through with the backend. Whether it will.
-    #[inline]
-    pub fn finish_with<F: Finish>(self) -> bool {
-        let Some(upstream) = self.upstream() else { return false };
-        let place = upstream.see(|it| it.finalize_request).and_then(place_of);
-        let finalize = place.and_then(|place| Finalizes::<F>::ALL.get(place));
-        finalize.is_some_and(|finalize| {
-            upstream.change(|it| it.finalize_request = Some(*finalize));
-            true
-        })
-    }
-
-    /// Lets the sender know when nginx sends something to the backend; what was to be called then is
-    /// the sender's to keep.
-    ///
-    /// # Safety
-    ///
-    /// The sender lives as long as the request does.
-    pub unsafe fn send_through<S: Sender>(self, sender: &S) -> Option<Output> {
-        let context = ptr::from_ref(sender).cast_mut().cast();
-        self.upstream()?.change(|it| {
-            let former = it.output.output_filter.replace(send::<S>);
-            Some(Output(former, core::mem::replace(&mut it.output.filter_ctx, context)))
-        })
-    }
-}
-
-/// A function for each of [`FORMER`], which calls that and `F`.
-struct Finalizes<F>(PhantomData<F>);
-
-impl<F: Finish> Finalizes<F> {
-    const ALL: [Finalize; FORMERS] = [
-        finalize::<F, 0>,
-        finalize::<F, 1>,
-        finalize::<F, 2>,
-        finalize::<F, 3>,
-        finalize::<F, 4>,
-        finalize::<F, 5>,
-        finalize::<F, 6>,
-        finalize::<F, 7>,
-        finalize::<F, 8>,
-        finalize::<F, 9>,
-        finalize::<F, 10>,
-        finalize::<F, 11>,
-        finalize::<F, 12>,
-        finalize::<F, 13>,
-        finalize::<F, 14>,
-        finalize::<F, 15>,
-    ];
-}
-
-unsafe extern "C" fn finalize<F: Finish, const PLACE: usize>(
-    request: *mut ngx_http_request_t,
-    rc: ngx_int_t,
-) {
-    if let Some(former) = FORMER.get()[PLACE].get() {
-        // SAFETY: what this stands in for is given what this was given.
-        unsafe { former(request, rc) };
-    }
-    if F::wants(rc) {
-        // SAFETY: nginx passes the request whose upstream has this as its last call, and which is there
-        // until its cleanup, behind this.
-        let request = unsafe { Request::new(request) };
-        guarded((), || F::finish(request, rc));
-    }
-}
-
-unsafe extern "C" fn send<S: Sender>(sender: *mut c_void, chain: *mut ngx_chain_t) -> ngx_int_t {
-    // SAFETY: nginx passes what `send_through` was given, while the request is there.
-    let sender = unsafe { &*sender.cast::<S>() };
-    guarded((), || sender.sends());
-    match sender.former() {
-        // SAFETY: what this stands in for is given what it was to be given.
-        Some(Output(Some(filter), context)) => unsafe { filter(context, chain) },
-        _ => NGX_ERROR as ngx_int_t,
     }
 }
 
