@@ -205,6 +205,43 @@ class OrderlyOperator(Operator):
         await self.prove_held()
 
 
+class Nobody(OrderlyOperator):
+    """Calls for nothing, or too late: the origin of its app goes away, and comes back."""
+
+    async def run(self, until):
+        while time.monotonic() < until:
+            await self.open_for_a_while()
+            await self.outage()
+
+    async def outage(self):
+        self.lose_origin()
+        try:
+            await self.burst(self.random.randint(1, 30))
+            await self.while_paused()
+            is_paused = self.random.random() < 0.3
+            if is_paused:
+                await self.must("enable")
+                self.app.seal()
+                await self.while_paused()
+        finally:
+            self.world.journal.note("the origin comes back")
+            self.world.restless.listen()
+        if is_paused:
+            await self.stragglers()
+            await self.release()
+        await self.wait_open()
+
+    def lose_origin(self):
+        if self.random.random() < 0.25:
+            self.world.journal.note("the origin crashes")
+            self.app.crashes.append(time.monotonic())
+            self.world.restless.crash()
+        else:
+            self.world.journal.note("the origin goes away")
+            self.world.restless.go_away(leaves_its_name=self.random.random() < 0.5)
+        self.world.ledger.counts["times an origin went away"] += 1
+
+
 class Crowd:
     """A client that asks for one thing after the other."""
 

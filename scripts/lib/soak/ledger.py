@@ -157,6 +157,8 @@ class Ledger:
             self.expect(reached == 0, "it was refused and reached the origin", request)
             self.expect(now - request.sent > request.app.max_time - 0.1, "it was refused too early", request)
             self.counts["refused when its time was up"] += 1
+        elif status == 502 and request.app.lost_its_origin(request):
+            self.counts["lost with the origin"] += 1
         else:
             self.expect(reached == 1, f"answered {status}, and the origin has not seen it", request)
             self.expect(status == request.origin_status, f"the origin said {request.origin_status}, the client got {status}", request)
@@ -241,6 +243,8 @@ class App:
         self.reached_by = None
         self.seals = collections.deque(maxlen=8)
         self.refusals = collections.deque(maxlen=8)
+        # When its origin was lost, with all that had been sent there.
+        self.crashes = collections.deque(maxlen=8)
 
     def seal(self, **more):
         self.seals.append(Seal(time.monotonic(), **more))
@@ -248,6 +252,10 @@ class App:
     def unseal(self):
         for seal in self.seals:
             seal.end = min(seal.end, time.monotonic())
+
+    def lost_its_origin(self, request):
+        """Whoever is known to be held was not sent there."""
+        return not request.held and any(at >= request.sent for at in self.crashes)
 
     def in_maintenance(self, sent):
         return any(stretch.end > sent for stretch in self.refusals)

@@ -51,6 +51,12 @@ http {{
             intermission_timeout_action 504;
             proxy_pass http://unix:{folder}/origin;
         }}
+        location /restless/ {{
+            intermission_app_name restless;
+            intermission_auto on;
+            intermission_auto_interval 20ms;
+            proxy_pass http://unix:{folder}/restless;
+        }}
         location = /up {{ intermission_app_name $arg_app; proxy_pass http://unix:{folder}/origin; }}
         location /intermission/ {{ intermission_control; }}
     }}
@@ -142,6 +148,9 @@ class Nginx:
 
     def is_accident(self, line):
         if not re.search(r"\[(alert|crit|emerg)\]|exited on signal|panicked|Sanitizer|runtime error", line):
+            return False
+        # An origin that comes and goes.
+        if re.search(r"connect\(\) to unix:\S+/restless failed \(2: ", line):
             return False
         exited = re.search(r"worker process (\d+) exited on signal 9", line)
         if exited:

@@ -34,14 +34,40 @@ class Origin:
         # What is known of connections behind one that has not said yet what it is for.
         self.next = 1
         self.early = {}
+        self.path = path
+        self.connections = set()
+        self.listen()
+
+    def listen(self):
         # Connections to a unix socket stand in the order of the calls to connect(2). Those to a TCP
         # socket may not, when they come from several cores and the kernel is busy.
         self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(path)
-        os.chmod(path, 0o777)
+        # There at once, for who looks for it meanwhile.
+        self.listener.bind(f"{self.path}.new")
+        os.chmod(f"{self.path}.new", 0o777)
         self.listener.listen(4096)
         self.listener.setblocking(False)
-        loop.add_reader(self.listener, guard(self.accept))
+        os.rename(f"{self.path}.new", self.path)
+        self.loop.add_reader(self.listener, self.guard(self.accept))
+
+    def go_away(self, leaves_its_name):
+        """Whoever has connected is answered; nobody else can."""
+        os.unlink(self.path)
+        self.accept()
+        self.loop.remove_reader(self.listener)
+        self.listener.close()
+        if leaves_its_name:
+            with socket.socket(socket.AF_UNIX) as nobody:
+                nobody.bind(self.path)
+            os.chmod(self.path, 0o777)
+
+    def crash(self):
+        """Nobody is answered. What it had read is lost with it, and so is what it had not."""
+        self.go_away(leaves_its_name=True)
+        for connection in list(self.connections):
+            if connection.request is not None:
+                connection.request.origin_status = 502
+            self.close(connection)
 
     def accept(self):
         while True:
@@ -52,6 +78,7 @@ class Origin:
             connected.setblocking(False)
             self.accepted += 1
             connection = Connection(connected, self.accepted)
+            self.connections.add(connection)
             self.loop.add_reader(connected, self.guard(self.receive), connection)
             self.receive(connection)
 
@@ -100,7 +127,7 @@ class Origin:
 
     def answer(self, connection):
         request = connection.request
-        if connection.left:
+        if connection not in self.connections:
             return
         failing = request.app in self.failing
         body = expected(request)
@@ -116,6 +143,7 @@ class Origin:
         if connection.socket.fileno() < 0:
             return
         connection.left = left
+        self.connections.discard(connection)
         self.loop.remove_reader(connection.socket)
         connection.socket.close()
         if connection.request is None:

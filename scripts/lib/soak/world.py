@@ -27,6 +27,8 @@ class World:
         self.journal = Journal(f"{folder}/journal.log")
         self.ledger = Ledger(loop, self.journal, self.faults)
         self.origin = Origin(loop, self.ledger, self.guard, f"{folder}/origin")
+        # That of one app, which comes and goes.
+        self.restless = Origin(loop, self.ledger, self.guard, f"{folder}/restless")
         self.nginx = Nginx(folder, binary, module, workers, prefix, log)
         self.idle = {"plain": [], "shared": []}
         self.streams = []
@@ -38,6 +40,7 @@ class World:
             App("busy2"),
             App("brief", max_time=1.5),
             App("strict", max_time=1.5, refuses_late=True),
+            App("restless", ordered=True),
         ]
         for app in self.apps:
             app.works_for = self.working_time
