@@ -3,9 +3,13 @@
 # Fresh systems of Debian to try things in. Sourced after common.sh; root only.
 #
 #     root_new VARIABLE SUITE    sets VARIABLE to the folder of a new one, which is removed when the script ends
+#     debian_mirror              says where the packages of all suites are, by the apt of this machine
 #     root_run FOLDER [--alone] [--bind FROM=TO]… -- COMMAND…
 #                                runs a command in it, with processes of its own, which end with it; --alone: with a network
 #                                of its own, too, which has nothing but loopback
+#     root_run_script FOLDER MADE NAME ARGUMENTS…
+#                                runs a script of this repository in it, which leaves what it makes in MADE; with cargo
+#                                and rustc of here behind those of the system
 
 root_new() {
     local archive=$TARGET/roots/$2.tar
@@ -18,16 +22,25 @@ root_new() {
 }
 
 _root_download() {
-    local mirror
+    local mirror options=() option
     mkdir -p -- "${2%/*}"
+    mirror=$(debian_mirror)
+    # Whether lists that are past their date are taken is for this machine to say.
+    option=$(apt-config dump --format '%f "%v";%n' Acquire::Check-Valid-Until)
+    [[ -z $option ]] || options=(--aptopt="$option")
+    say "Making a fresh $1"
+    run mmdebstrap --quiet --format=tar --variant=minbase --include=ca-certificates "${options[@]}" "$1" "$2.part" "$mirror" ||
+        die "a system of $1 could not be made"
+    mv -- "$2.part" "$2"
+}
+
+debian_mirror() {
+    local mirror
     _apt_update
     # shellcheck disable=SC2016  # apt's own words
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | head -n 1)
     [[ -n $mirror ]] || die "the apt of this machine does not say where Debian's packages are"
-    say "Making a fresh $1"
-    run mmdebstrap --quiet --variant=minbase --include=ca-certificates "$1" "$2.part" "$mirror" ||
-        die "a system of $1 could not be made"
-    mv -- "$2.part" "$2"
+    printf '%s\n' "$mirror"
 }
 
 root_run() {
@@ -47,6 +60,18 @@ root_run() {
     # The mounts are in a namespace of their own, and so are gone with it.
     unshare --mount --pid --fork --kill-child "${network[@]}" -- \
         bash -c "$(declare -f _root_enter); _root_enter \"\$@\"" - "$root" "${network[*]}" "${#binds[@]}" "${binds[@]}" "$@"
+}
+
+root_run_script() {
+    local root=$1 made=$2 script=$3 registry=${CARGO_HOME:-$HOME/.cargo}/registry
+    shift 3
+    mkdir -p -- "$root/intermission" "$root/root/.cargo/registry" "$root/opt/rust" "$TARGET" "$made" "$registry"
+    # With /tmp of here, where tests say by locks which ports they have.
+    # shellcheck disable=SC2153  # ROOT is the repository
+    root_run "$root" --bind "$ROOT=/intermission" --bind "$made=/intermission/target" --bind /tmp=/tmp \
+        --bind "$registry=/root/.cargo/registry" --bind "$(rustc --print sysroot)=/opt/rust" -- \
+        env -u CARGO_HOME -u RUSTUP_HOME -u INTERMISSION_APT_UPDATED HOME=/root PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin:/opt/rust/bin \
+        "/intermission/scripts/$script" "$@"
 }
 
 _root_enter() {
