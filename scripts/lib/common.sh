@@ -115,7 +115,8 @@ need_packages() {
 # Lists that are there are trusted, as they are when the package in question is already installed in another version.
 apt_offers() {
     [[ -n $(apt-cache madison "$1" 2>/dev/null) ]] || _apt_update
-    apt-cache madison "$1" 2>/dev/null | cut -d '|' -f 2 | grep -qxF " $2 "
+    # How many blanks are around a version depends on apt's.
+    apt-cache madison "$1" 2>/dev/null | cut -d '|' -f 2 | tr -d ' ' | grep -xF -- "$2" >/dev/null
 }
 
 need_commands() {
