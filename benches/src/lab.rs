@@ -24,6 +24,7 @@ const HERD: u32 = 15_000;
 pub struct Lab {
     pub nginx: PathBuf,
     pub module: Option<PathBuf>,
+    pub command: Option<PathBuf>,
     /// Where the packages of the other tools are unpacked.
     pub tools: Option<PathBuf>,
     pub cores: Cores,

@@ -8,6 +8,7 @@ mod commands;
 mod cores;
 mod figure;
 mod findings;
+mod fleet;
 mod helper;
 mod http;
 mod lab;
@@ -49,6 +50,7 @@ fn run_options(mut arguments: lexopt::Parser) -> Result<run::Options> {
         match argument {
             Long("nginx") => options.nginx = arguments.value()?.into(),
             Long("module") => options.module = Some(arguments.value()?.into()),
+            Long("command") => options.command = Some(arguments.value()?.into()),
             Long("tools") => options.tools = Some(arguments.value()?.into()),
             Long("out") => options.out = arguments.value()?.into(),
             Long("recorded") => options.recorded = Some(arguments.value()?.into()),

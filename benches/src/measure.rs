@@ -1,6 +1,7 @@
 //! The measurements, each in rounds that stand on their own.
 
 pub mod abort;
+pub mod fleet;
 pub mod hold;
 pub mod idle;
 pub mod others;

@@ -26,6 +26,8 @@ pub struct Plan {
     pub held_by_others: u32,
     /// How many kinds of clients leave them.
     pub cases_of_others: usize,
+    /// How many nginxes there are in a fleet, few and many.
+    pub nodes: [usize; 2],
     /// Repetitions of what takes several seconds.
     pub long_rounds: usize,
 }
@@ -45,6 +47,7 @@ impl Plan {
             watched_workers: vec![1, 2],
             held_by_others: 5_000,
             cases_of_others: 3,
+            nodes: [10, 100],
             long_rounds: 3,
         }
     }
@@ -63,6 +66,7 @@ impl Plan {
             watched_workers: vec![1],
             held_by_others: 500,
             cases_of_others: 1,
+            nodes: [2, 10],
             long_rounds: 1,
         }
     }

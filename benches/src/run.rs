@@ -11,7 +11,7 @@ use crate::cores::Cores;
 use crate::figure::{Figure, OURS};
 use crate::findings::Findings;
 use crate::lab::Lab;
-use crate::measure::{abort, hold, idle, others, outage, pace, release};
+use crate::measure::{abort, fleet, hold, idle, others, outage, pace, release};
 use crate::plan::Plan;
 use crate::{page, plot, table};
 
@@ -19,6 +19,8 @@ use crate::{page, plot, table};
 pub struct Options {
     pub nginx: PathBuf,
     pub module: Option<PathBuf>,
+    /// The operator's command, `intermission`.
+    pub command: Option<PathBuf>,
     pub tools: Option<PathBuf>,
     /// Where `bench.md` and the folder `bench` beside it go.
     pub out: PathBuf,
@@ -36,13 +38,14 @@ struct Measurement {
     make: fn(&Lab, &Plan, &mut Findings) -> Result<()>,
 }
 
-const MEASUREMENTS: [Measurement; 7] = [
+const MEASUREMENTS: [Measurement; 8] = [
     Measurement { name: "idle", section: idle::SECTION, make: idle::measure },
     Measurement { name: "hold", section: hold::SECTION, make: hold::measure },
     Measurement { name: "release", section: release::SECTION, make: release::measure },
     Measurement { name: "pace", section: pace::SECTION, make: pace::measure },
     Measurement { name: "abort", section: abort::SECTION, make: abort::measure },
     Measurement { name: "outage", section: outage::SECTION, make: outage::measure },
+    Measurement { name: "fleet", section: fleet::SECTION, make: fleet::measure },
     Measurement { name: "others", section: others::SECTION, make: others::measure },
 ];
 
@@ -73,6 +76,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let lab = Lab {
         nginx: options.nginx.clone(),
         module,
+        command: options.command.clone(),
         tools: options.tools.clone(),
         cores: Cores::of_this_machine()?,
     };

@@ -13,6 +13,10 @@ impl Series {
         self.data().median()
     }
 
+    pub fn percentile(&self, share: usize) -> f64 {
+        self.data().percentile(share)
+    }
+
     pub fn lowest(&self) -> f64 {
         self.data().min()
     }

@@ -87,13 +87,13 @@ impl Kind {
 }
 
 /// A program that runs in a folder of its own and ends with the value.
-struct Server {
+pub struct Server {
     child: Child,
     folder: TempDir,
 }
 
 impl Server {
-    fn spawn(folder: TempDir, command: &mut Command) -> Result<Self> {
+    pub fn spawn(folder: TempDir, command: &mut Command) -> Result<Self> {
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -104,7 +104,7 @@ impl Server {
     }
 
     /// Waits until it is there for clients, and its helper processes, if it has any, with it.
-    fn wait_for(&mut self, address: SocketAddr, ready: impl Fn(u32) -> bool) -> Result<()> {
+    pub fn wait_for(&mut self, address: SocketAddr, ready: impl Fn(u32) -> bool) -> Result<()> {
         for _ in 0..1_500 {
             if let Some(status) = self.child.try_wait()? {
                 bail!("it did not start: {status}: {}", self.said()?);
@@ -144,11 +144,11 @@ fn pid(number: u32) -> Result<Pid> {
     Pid::from_raw(number.try_into()?).context("a process without a number")
 }
 
-fn free_address() -> Result<SocketAddr> {
+pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-fn fill(template: &str, values: &[(&str, &str)]) -> String {
+pub fn fill(template: &str, values: &[(&str, &str)]) -> String {
     values.iter().fold(template.to_owned(), |text, (name, value)| {
         text.replace(&format!("{{{{{name}}}}}"), value)
     })

@@ -4,7 +4,7 @@ mod node;
 
 use std::fs;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::node::Node;
 use super::keeper::Keeper;
@@ -25,7 +25,7 @@ pub fn agent(options: Options) -> Result<i32, String> {
     let sender = signals.sender();
     store.watch(keys::APPS, Box::new(move || drop(sender.send(Event::Done(())))));
     let mut node = Node::new(options.node, options.url, store);
-    let (mut said, mut checked) = (None, Instant::now());
+    let mut said = None;
     loop {
         if keeper.as_ref().is_none_or(Keeper::is_over) {
             keeper = told(membership.begin(), &mut said);
@@ -43,11 +43,8 @@ pub fn agent(options: Options) -> Result<i32, String> {
         if signals.caught.is_some() {
             break;
         }
-        if checked.elapsed() < KEEP {
-            continue;
-        }
-        checked = Instant::now();
-        if !membership.is_own(keeper.as_ref()) {
+        let is_other = |keeper: &Keeper| node.registered.is_some_and(|lease| lease != keeper.lease);
+        if keeper.as_ref().is_some_and(is_other) {
             return Err(format!("another agent is node {} now: this one ends", membership.name));
         }
     }
@@ -110,13 +107,6 @@ impl Membership {
             self.store.remove(&self.key, entry.made)?;
         }
         Ok(())
-    }
-
-    /// False if somebody else has the name now.
-    fn is_own(&self, keeper: Option<&Keeper>) -> bool {
-        let Ok(entries) = self.store.list(&self.key) else { return true };
-        let other = entries.iter().find(|entry| entry.key == self.key);
-        other.is_none_or(|other| keeper.is_none_or(|keeper| keeper.lease == other.lease))
     }
 }
 

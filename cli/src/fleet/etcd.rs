@@ -77,6 +77,10 @@ fn entry(kv: &Value) -> Entry {
     }
 }
 
+fn entries(range: &Value) -> Vec<Entry> {
+    range["kvs"].as_array().map(|kvs| kvs.iter().map(entry).collect()).unwrap_or_default()
+}
+
 /// The first key behind all that begin like this.
 fn end_of(prefix: &str) -> String {
     let mut bytes = prefix.as_bytes().to_vec();
@@ -91,10 +95,12 @@ fn is_done(answer: &Value) -> bool {
 }
 
 impl Store for Etcd {
-    fn list(&self, prefix: &str) -> Result<Vec<Entry>, Trouble> {
-        let question = json!({ "key": text(prefix), "range_end": end_of(prefix) });
-        let found = self.gateway.ask("kv/range", &question)?;
-        Ok(found["kvs"].as_array().map(|kvs| kvs.iter().map(entry).collect()).unwrap_or_default())
+    fn lists(&self, prefixes: &[&str]) -> Result<Vec<Vec<Entry>>, Trouble> {
+        let range = |prefix: &&str| json!({ "request_range": { "key": text(prefix), "range_end": end_of(prefix) } });
+        let ranges: Vec<_> = prefixes.iter().map(range).collect();
+        let found = self.gateway.ask("kv/txn", &json!({ "success": ranges }))?;
+        let entries = |number| entries(&found["responses"][number]["response_range"]);
+        Ok((0..prefixes.len()).map(entries).collect())
     }
 
     fn create(&self, key: &str, value: &str, lease: Lease) -> Result<Option<i64>, Trouble> {
@@ -103,8 +109,8 @@ impl Store for Etcd {
             return Ok(Some(number(&answer["header"]["revision"])));
         }
         // Whoever asks twice may find what he has made.
-        let there = entry(&answer["responses"][0]["response_range"]["kvs"][0]);
-        Ok((there.lease == lease).then_some(there.made))
+        let there = entries(&answer["responses"][0]["response_range"]).pop();
+        Ok(there.filter(|entry| entry.lease == lease).map(|entry| entry.made))
     }
 
     fn put_while(

@@ -39,7 +39,11 @@ pub type Trouble = String;
 pub type Wake = Box<dyn Fn() + Send>;
 
 pub trait Store: Send + Sync {
-    fn list(&self, prefix: &str) -> Result<Vec<Entry>, Trouble>;
+    /// What each of these begins, all at one moment.
+    fn lists(&self, prefixes: &[&str]) -> Result<Vec<Vec<Entry>>, Trouble>;
+    fn list(&self, prefix: &str) -> Result<Vec<Entry>, Trouble> {
+        Ok(self.lists(&[prefix])?.pop().unwrap_or_default())
+    }
     /// Makes a key that is not there: when it was made, or nothing if it is.
     fn create(&self, key: &str, value: &str, lease: Lease) -> Result<Option<i64>, Trouble>;
     /// Writes a key while the other one is still the one that was made then.

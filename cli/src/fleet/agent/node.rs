@@ -19,6 +19,9 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 pub struct Node {
     name: String,
+    key: String,
+    /// The lease with which this node was registered at the last look, if that is known.
+    pub registered: Option<Lease>,
     server: Server,
     store: Arc<dyn Store>,
     begun: Instant,
@@ -33,13 +36,16 @@ struct Order<'a> {
     app: &'a str,
     want: Want,
     lease: Lease,
+    /// An agent before this one may have done something for it.
+    is_of_before: bool,
 }
 
 impl Node {
     pub fn new(name: String, url: Address, store: Arc<dyn Store>) -> Self {
         let (server, begun) = (Server::new(url), Instant::now());
         let (apps, objections) = (BTreeMap::new(), BTreeSet::new());
-        Self { name, server, store, begun, apps, objections }
+        let (key, registered) = (keys::node(&name), None);
+        Self { name, key, registered, server, store, begun, apps, objections }
     }
 
     /// How long nothing has to be done, if nothing changes.
@@ -51,7 +57,11 @@ impl Node {
     /// Does what is to be done for each app: whether there is more.
     pub fn look(&mut self) -> Result<bool, Trouble> {
         let (mut wants, mut unclear) = (BTreeMap::new(), BTreeSet::new());
-        let entries = self.store.list(keys::APPS)?;
+        self.registered = None;
+        let mut found = self.store.lists(&[keys::APPS, &self.key])?;
+        let own = found.pop().unwrap_or_default().into_iter().find(|entry| entry.key == self.key);
+        let entries = found.pop().unwrap_or_default();
+        self.registered = own.as_ref().map(|own| own.lease);
         let mut objections = BTreeSet::new();
         for entry in &entries {
             match keys::want(entry) {
@@ -70,9 +80,24 @@ impl Node {
         let mut is_busy = false;
         for app in names.iter().filter(|app| !unclear.contains(*app)) {
             let state = self.apps.get(app).copied().unwrap_or_default();
-            let order =
-                wants.get(app).map(|(want, lease)| Order { app, want: *want, lease: *lease });
-            let step = state.step(order.map(|order| order.want), self.begun.elapsed());
+            let order = wants.get(app).map(|(want, lease)| {
+                let is_of_before = own.as_ref().is_none_or(|own| own.made > want.token);
+                Order { app, want: *want, lease: *lease, is_of_before }
+            });
+            is_busy |= self.go_on(app, state, order)?;
+        }
+        Ok(is_busy)
+    }
+
+    /// Goes from step to step until there is nothing to do: whether that is only so until the next look.
+    fn go_on(
+        &mut self,
+        app: &str,
+        mut state: State,
+        order: Option<Order>,
+    ) -> Result<bool, Trouble> {
+        loop {
+            let step = state.step(order.map(|order| order.want), self.now());
             let next = match (step, order) {
                 (Step::Forget, _) => State::Open,
                 (Step::Resume(paused, own), order) => {
@@ -81,14 +106,18 @@ impl Node {
                 (step, Some(order)) => self.act(order, state, step)?,
                 (_, None) => state,
             };
-            is_busy |= next != state && next != State::Open || matches!(step, Step::Drain(..));
+            // At once, as the next step may fail.
             if next == State::Open {
                 self.apps.remove(app);
             } else {
-                self.apps.insert(app.clone(), next);
+                self.apps.insert(app.to_owned(), next);
             }
+            let is_quiet = !matches!(next, State::Paused(Paused { is_quiet: false, .. }));
+            if next == state || matches!(step, Step::Drain(..)) && !is_quiet {
+                return Ok(next != state);
+            }
+            state = next;
         }
-        Ok(is_busy)
     }
 
     fn now(&self) -> Moment {
@@ -110,8 +139,10 @@ impl Node {
     }
 
     fn pause(&self, order: Order) -> Result<State, Trouble> {
-        if let Some(before) = self.said_before(order)? {
-            return self.take_up(order, &before);
+        if order.is_of_before {
+            if let Some(before) = self.said_before(order)? {
+                return self.take_up(order, &before);
+            }
         }
         let answer = self.call("enable", order.app, &[lasts(order.want)], LIMIT);
         let Some(pause) = answer.facts.pause.filter(|_| answer.has_paused()) else {

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::fleet::decide::{Ack, Want};
 use crate::fleet::keys;
 use crate::fleet::store::{Lease, Store, Trouble};
 use crate::signals::{Event, keep_away};
+
+const LONGEST_REST: Duration = Duration::from_millis(100);
 
 pub enum Ask {
     Look,
@@ -98,9 +101,12 @@ impl Looking {
                     unwritten = Some(new);
                 }
             }
+            let begun = Instant::now();
             if heard.send(Event::Done(self.look(&mut unwritten))).is_err() {
                 return;
             }
+            // Many nodes say something at about the same time: half of it is not spent on looking at the others.
+            thread::sleep(begun.elapsed().min(LONGEST_REST));
         }
     }
 
@@ -112,19 +118,20 @@ impl Looking {
             *unwritten = None;
         }
         let mut view = View::default();
-        let entries = self.store.list(&key)?;
-        let own = entries.iter().find(|entry| entry.key == key && entry.made == self.token);
+        let acks = keys::acks(&self.app);
+        let mut found = self.store.lists(&[&key, &acks, keys::NODES])?.into_iter();
+        let mut next = || found.next().unwrap_or_default();
+        let own = next().into_iter().find(|entry| entry.key == key && entry.made == self.token);
         view.is_own = Some(own.is_some());
         view.is_over =
-            own.and_then(|entry| keys::want(entry).ok()).is_some_and(|(_, want)| want.is_over);
-        // Acknowledgements first: whoever has said something by then is in the list of nodes, or has left it.
-        for entry in self.store.list(&keys::acks(&self.app))? {
+            own.and_then(|entry| keys::want(&entry).ok()).is_some_and(|(_, want)| want.is_over);
+        for entry in next() {
             match keys::ack_of(&entry) {
                 Ok(ack) => view.acks.push(ack),
                 Err(problem) => view.foreign = Some(problem),
             }
         }
-        for entry in self.store.list(keys::NODES)? {
+        for entry in next() {
             match keys::check_node(&entry) {
                 Ok(node) => view.nodes.push(node),
                 Err(problem) => view.foreign = Some(problem),
