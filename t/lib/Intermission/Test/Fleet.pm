@@ -30,12 +30,12 @@ use constant HTTP => <<'EOC';
         listen unix:%%FOLDER%%/nginx.sock;
         intermission on;
         intermission_app_name shop;
-        location / { proxy_pass http://%%ORIGIN%%; }
+        location / { proxy_pass http://BEHIND; }
         location /intermission/ { intermission_control; }
     }
 EOC
 
-# With `hosts`, each node's agent is on a host of that name, and so are these; etcd is on those of `etcd`.
+# With `behind`, that is what is behind them all. With `hosts`, each node's agent is on a host of that name, and so are these; etcd is on those of `etcd`.
 sub new {
     my ($class, %with) = @_;
     my @names = @{ $with{nodes} };
@@ -47,7 +47,8 @@ sub new {
     for my $name (@names) {
         my $t = $self->{node}{$name} = Intermission::Test->new(%{ $with{nginx} // {} });
         $t->origin('/slow' => { wait => 1 });
-        $t->start(HTTP);
+        my $behind = $with{behind} // '%%ORIGIN%%';
+        $t->start(HTTP =~ s/BEHIND/$behind/r);
     }
     my ($first) = @names;
     $self->{t} = $self->{node}{$first};
