@@ -64,7 +64,17 @@ $etcd->remove('/intermission/nodes/three');
 $etcd->put('/intermission/apps/shop', 'hello');
 refuses(75, '/intermission/apps/shop in the store is of something else', 'a foreign value for the app', @etcd);
 $fleet->agent_of('one')->wait_said(qr{/intermission/apps/shop in the store is of something else});
+$etcd->put('/intermission/apps/shop', '{"version":2}');
+refuses(75, '/intermission/apps/shop is of a newer version', 'a newer holder', @etcd);
+$fleet->agent_of('one')->wait_said(qr{/intermission/apps/shop is of a newer version});
 $etcd->remove('/intermission/apps/shop');
+$etcd->put('/intermission/acks/shop/three', 'hello');
+my $command = $fleet->begin;
+is $command->status, 75, 'a foreign value where a node answers';
+like $command->said, qr{/intermission/acks/shop/three in the store is of something else: .*Nothing was run}, 'is named';
+ok !$fleet->is_running, 'nothing is run';
+$fleet->wait_states('open open', 'and nobody left paused');
+$etcd->remove('/intermission/acks/shop/three');
 
 # A name that is taken.
 my $twin = intermission($one, 'agent', @etcd, '--node' => 'two', '--url' => control_url($one));
@@ -73,7 +83,7 @@ like $twin->said, qr/\A.*there is a node two already, at .*: give this one anoth
 is intermission($one, 'agent', @etcd, '--node' => 'a/b', '--url' => control_url($one))->status, 64, 'a bad name';
 
 # A value that comes in the middle.
-my $command = $fleet->begin;
+$command = $fleet->begin;
 ok $fleet->wait_running($command), 'a command runs';
 $etcd->put('/intermission/apps/shop', 'hello');
 $fleet->go_on;
