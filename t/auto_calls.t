@@ -63,11 +63,16 @@ like $refused->body, qr/503/, 'with a page that is whole';
 $t->disable;
 $t->wait_state('open');
 
-$first = $t->hold(GET => '/first');
+my ($same) = $t->server->workers;
+@clients = map { $t->hold(GET => "/$_", client => $t->client_at($same)) } 1 .. 3;
+my $taken_back = sub { $t->status->{totals}{taken_back} };
+my $before = $taken_back->();
 $t->must('disable');
-ok $first->silent, 'disable where it is down: tried, and still held';
+becomes { $taken_back->() } $before + 1, 'disable where it is down: the first is tried';
+ok $_->silent, 'and all are held' for @clients;
+is $taken_back->(), $before + 1, 'no other was tried';
 $origin = $t->origin;
-is $first->response->status, 200, 'and answered';
+is $_->response->status, 200, 'and answered' for @clients;
 $t->wait_state('open');
 
 # A reload.

@@ -42,6 +42,11 @@ my $conf = <<'EOC';
         location /no-live { proxy_pass http://no_live; }
         location /fails { intermission_auto off; proxy_pass http://no_live; }
         location /slow { proxy_connect_timeout 200ms; proxy_pass http://127.0.0.1:%%PORT_slow%%; }
+        location /limited {
+            intermission_max_held 1;
+            proxy_connect_timeout 1s;
+            proxy_pass http://127.0.0.1:%%PORT_slow%%;
+        }
         location /abrupt { proxy_pass http://127.0.0.1:%%PORT_abrupt%%; }
         location /name { set $name nowhere.invalid; proxy_pass http://$name; }
         location /tls-refused { proxy_pass https://127.0.0.1:%%PORT_tls%%; }
@@ -143,11 +148,19 @@ sub fill {
 
 my $slow = listener('slow');
 my @others = fill('slow');
+my @limited = map { $t->client->get('/limited') } 1, 2;
+# That of the gate, if it came too late to be on its way when the first one was taken back.
+like $limited[1]->response->status, qr/^50[34]$/, 'one more than may be held: the usual error';
+is $t->status('app-/limited')->{held}, 1, 'and the other one is held';
+$limited[0]->close;
+$t->wait_held(0, 'app-/limited');
 $client = hold('/slow');
 is $t->status('app-/slow')->{state}, 'down', 'a connection that takes too long to be made: held';
 close $_ for @others;
 like serve($slow), qr{^GET /slow }, 'and sent when there is a connection';
-is $client->response->body, 'yes', 'and answered';
+my $answer = $client->response;
+is $answer->body, 'yes', 'and answered';
+is $answer->header('Content-Type'), undef, 'with nothing of the error that nginx would have shown';
 
 # A connection that is made, and reset before nginx has looked: the worker stands still meanwhile.
 my $abrupt = listener('abrupt');

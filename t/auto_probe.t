@@ -35,6 +35,10 @@ $t->start(default_server(<<'EOF'));
         intermission_auto_replay get;
         proxy_pass http://%%ORIGIN%%;
     }
+    location /half {
+        intermission_auto_replay get;
+        proxy_pass http://127.0.0.1:%%PORT_half%%;
+    }
 EOF
 
 my $asked = sub { scalar grep { $_ eq $_[1] } $_[0]->uris };
@@ -105,6 +109,16 @@ for my $case ([ GET => 2 ], [ HEAD => 2 ], [ POST => 1 ], [ GET => 1, body => 'x
 $origin->set('/replay/cut' => { cut => 1 }, '/replay/hangs' => { wait => 1 }, '/replay/502' => { status => 502 });
 is $t->get("/replay/$_->[0]")->status, $_->[1], "$_->[0]: $_->[1]" for [ cut => 200 ], [ hangs => 504 ], [ 502 => 502 ];
 is scalar($sent->("/replay/$_")), 1, "$_: asked once" for qw(cut hangs 502);
+
+my $half = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $t->port('half'), ReuseAddr => 1, Listen => 5) or die "listen: $!";
+$client = $t->client->get('/half');
+my $answers = $half->accept or die "accept: $!";
+# All of it, so that what it is answered is not lost.
+{ local $/ = "\r\n\r\n"; readline $answers }
+print {$answers} "HTTP/1.1 200 OK\r\nServ";
+close $answers;
+is $client->response->status, 502, 'of whose answer some came: the usual error';
+is $t->status->{state}, 'open', 'and nobody waits';
 
 $origin->set('/replay/lost' => { wait => 1 });
 $client = $t->client;

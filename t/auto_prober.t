@@ -10,6 +10,7 @@ use warnings;
 use FindBin qw($Bin);
 use IO::Socket::INET;
 use Test::More;
+use Time::HiRes qw(time);
 
 use lib "$Bin/lib";
 use Intermission::Test;
@@ -112,7 +113,9 @@ sub probed { my ($count) = @_; my $until = probes() + $count; return wait_for { 
 
 probed(50);
 my ($memory, $files) = (memory(), files());
+my ($began, $before) = (time, probes());
 probed(300);
+cmp_ok probes() - $before, '<=', (time - $began) / 0.01 + 2, 'one probe an interval, whatever the number of workers';
 SKIP: {
     skip 'a sanitizer takes memory of its own', 1 if $ENV{ASAN_OPTIONS};
     cmp_ok memory() - $memory, '<', 200, '300 probes: no pool grows';
