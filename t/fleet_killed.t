@@ -45,6 +45,14 @@ is $fleet->states, 'paused paused', 'its node is still paused';
 $agent = $fleet->agent('two');
 $command->wait_said(qr/node two is back, and was paused all the time/);
 
+# Its nginx hangs. The agent is there, so that it is only seen by what is not renewed.
+my @hanging = $two->server->workers;
+kill STOP => @hanging;
+$command->wait_said(qr/node two is lost: it does not answer\. It stays paused for [3-7]\.\d s at least/);
+kill CONT => @hanging;
+wait_for { (() = $command->said =~ /node two is back/g) == 2 } 'the node to be back';
+is $fleet->states, 'paused paused', 'an nginx that hangs is told of while it is still paused';
+
 # nginx is started anew, and has forgotten the pause.
 $two->server->quit;
 $two->server->start;
