@@ -91,6 +91,16 @@ $command->wait_said(qr/another call has ended the pause \(intermission fleet res
 $fleet->go_on;
 is $command->status, 4, 'the holder is told, and its command goes on';
 
+# One node, long before its pause is to be renewed.
+$command = $fleet->begin('--for' => '5m');
+ok $fleet->wait_running($command), 'a command runs';
+$two->disable('shop');
+$command->wait_said(qr/node two is not paused: another call, .*has ended its pause/);
+is $fleet->states, 'paused open paused', 'a node that is resumed by hand is told of, the others stay paused';
+$fleet->go_on;
+is $command->status, 4, 'the command goes on';
+$fleet->wait_states('open open open', 'all are open');
+
 # An interruption.
 $command = $fleet->begin;
 ok $fleet->wait_running($command), 'a command runs';

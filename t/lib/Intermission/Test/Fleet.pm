@@ -93,8 +93,9 @@ sub begin {
     my $folder = $self->t->folder;
     unlink map {"$folder/$_"} qw(pid go);
     my $until_told = "echo \$\$ >$folder/pid; until [ -e $folder/go ]; do sleep 0.02; done; exit 4";
-    return $self->start('holder', 'run', '--fleet' => 'shop', $self->etcd->options, '--for' => '15s',
-        @options, 'sh', '-c' => $until_told);
+    my @for = grep({ $_ eq '--for' } @options) ? () : ('--for' => '15s');
+    return $self->start('holder', 'run', '--fleet' => 'shop', $self->etcd->options, @for, @options,
+        'sh', '-c' => $until_told);
 }
 
 sub is_running { return -s $_[0]->t->folder . '/pid' }
