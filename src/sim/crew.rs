@@ -109,7 +109,7 @@ impl Crew {
         let member = &mut self.members[index];
         let Some(life) = &mut member.life else { return };
         let grain = self.world.plan.grain;
-        let ended = life.run(self.world.rng.below(grain));
+        let ended = life.run(member.worker.host.pid, self.world.rng.below(grain));
         member.waits = World::waits_for_lock();
         if ended {
             let pid = member.worker.host.pid;

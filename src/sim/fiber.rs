@@ -8,6 +8,7 @@ use std::thread;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
+use super::ledger::Pid;
 use crate::shared::BETWEEN;
 
 const STACK: usize = 256 * 1024;
@@ -15,6 +16,7 @@ const STACK: usize = 256 * 1024;
 thread_local! {
     /// The coroutine that runs on this thread.
     static RUNNING: Cell<*const Yielder<(), ()>> = const { Cell::new(std::ptr::null()) };
+    static WORKER: Cell<Pid> = const { Cell::new(0) };
     /// How many accesses there still are before the next stop.
     static LEFT: Cell<u64> = const { Cell::new(0) };
 }
@@ -32,7 +34,8 @@ impl Fiber {
     }
 
     /// Goes on, up to the access behind so many others; says whether it is over.
-    pub fn run(&mut self, accesses: u64) -> bool {
+    pub fn run(&mut self, worker: Pid, accesses: u64) -> bool {
+        WORKER.set(worker);
         LEFT.set(accesses);
         let result = self.0.resume(());
         RUNNING.set(std::ptr::null());
@@ -67,6 +70,11 @@ pub fn aside(action: impl FnOnce()) {
 /// Whether a worker runs, and not the simulation itself.
 pub fn is_worker() -> bool {
     !RUNNING.get().is_null()
+}
+
+/// The worker that runs; none if it is the simulation itself.
+pub fn this_worker() -> Option<Pid> {
+    is_worker().then(|| WORKER.get())
 }
 
 fn between() {

@@ -14,6 +14,9 @@ use crate::gate::trial::Outcome;
 use crate::shm::{Entry, Process};
 use crate::worker::{Decision, Ending, Going, Place, Stage, Step};
 
+/// More than is posted in a turn of the loop.
+const MANY: u32 = 10_000;
+
 impl Worker {
     /// A worker's life.
     pub fn live(&self) {
@@ -48,7 +51,10 @@ impl Worker {
             self.look();
         }
         self.expire_timers();
+        let mut count = 0;
         while let Some(event) = host.next_posted() {
+            count += 1;
+            assert!(count < MANY, "what is posted posts more, and the loop does not turn");
             match event {
                 Posted::Task(task) => self.do_task(task),
                 Posted::Body(id) => self.on_body(id),

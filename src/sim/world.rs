@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::lock_api::{GuardNoSend, RawMutex};
 
-use super::fiber::{aside, is_worker, stop};
+use super::fiber::{aside, is_worker, stop, this_worker};
 use super::host::{Passage, Sim};
 use super::ledger::{Id, Ledger, Pid, Take};
 use super::plan::Plan;
@@ -49,11 +49,13 @@ unsafe impl RawMutex for Lock {
         touch();
         while self.0.replace(true) {
             assert!(is_worker(), "somebody has the lock");
+            assert_ne!(HOLDER.get(), this_worker(), "a worker waits for the lock that it has");
             WAITS.set(true);
             stop();
             WAITS.set(false);
         }
         LOCKED.set(true);
+        HOLDER.set(this_worker());
     }
 
     fn try_lock(&self) -> bool {
@@ -100,6 +102,8 @@ pub struct World {
 thread_local! {
     /// Whether somebody has the lock.
     static LOCKED: Cell<bool> = const { Cell::new(false) };
+    /// The worker that has it, or had it last.
+    static HOLDER: Cell<Option<Pid>> = const { Cell::new(None) };
     static HERE: RefCell<Weak<World>> = const { RefCell::new(Weak::new()) };
     /// Whether the worker that ran last waits for it.
     static WAITS: Cell<bool> = const { Cell::new(false) };
