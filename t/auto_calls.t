@@ -75,8 +75,12 @@ $origin = $t->origin;
 is $_->response->status, 200, 'and answered' for @clients;
 $t->wait_state('open');
 
-# A reload.
+# What bypasses the gate.
 $t->end_origin;
+is $t->get('/up')->status, 502, 'a health check: the usual error, at once';
+is $t->status->{state}, 'open', 'and nobody waits for that';
+
+# A reload.
 $first = $t->hold(GET => '/first');
 $t->reload;
 $second = $t->hold(GET => '/second');

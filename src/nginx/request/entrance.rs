@@ -246,7 +246,7 @@ fn leave_behind(request: Request<'_>) -> ngx_int_t {
 }
 
 /// Whether a request goes through a closed gate.
-fn bypasses(request: Request<'_>, conf: &LocConf) -> bool {
+pub fn bypasses(request: Request<'_>, conf: &LocConf) -> bool {
     if conf.is_health_check(request.uri()) {
         return true;
     }

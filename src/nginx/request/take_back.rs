@@ -5,7 +5,7 @@ use nginx_sys::ngx_int_t;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::hold;
+use super::{entrance, hold};
 use crate::gate::outage::Terms;
 use crate::nginx::conf::{LocConf, Probe, Replay};
 use crate::nginx::ffi::request::Request;
@@ -20,6 +20,10 @@ pub fn consider(request: Request<'_>, passage: &Passage, rc: ngx_int_t) {
     let is_unsent = request.is_unsent() && !request.servers().into_iter().any(is_forbidden);
     let may_wait = is_unsent || may_be_repeated(request, at, conf, rc);
     let Some(worker) = Worker::here().filter(|_| may_wait) else { return };
+    // The gate was open when it came, so that nobody asked.
+    if entrance::bypasses(request, conf) {
+        return;
+    }
     let probe = conf.auto_probe.clone().unwrap_or_default();
     let patience = Patience {
         terms: Terms {
