@@ -19,7 +19,8 @@ my $hosts = $fleet->hosts;
 $fleet->agents;
 
 # The holder is cut off.
-my $command = $fleet->begin('--on-loss' => 'stop');
+# So long that it is only the lease that ends.
+my $command = $fleet->begin('--on-loss' => 'stop', '--for' => '60s');
 ok $fleet->wait_running($command), 'a command runs';
 $hosts->cut('holder');
 $fleet->none_opens_before($command, qr/stopping the command/,
