@@ -80,7 +80,8 @@ is $totals->{expired}, 0, 'and nobody waited for too long';
 
 END {
     my $status = $?;
-    kill 'TERM', Intermission::Test::Server::slurp("$folder/shop.pid") || () if $folder;
+    # Also one that ends gracefully, and waits for whoever is there.
+    kill 'KILL', Intermission::Test::Server::slurp("$folder/shop.pid") || () if $folder;
     $? = $status;
 }
 
