@@ -7,6 +7,7 @@
 //! A [`Gate`] is what the workers share about an app. It is only touched under the zone's lock;
 //! what is read without the lock stands in the [`lane`]s.
 
+pub mod canary;
 pub mod lane;
 pub mod news;
 pub mod outage;
@@ -16,10 +17,10 @@ pub mod policy;
 mod tests;
 pub mod time;
 pub mod totals;
-pub mod trial;
 
 use core::time::Duration;
 
+use canary::{Canary, Outcome, Verdict};
 use lane::{NO_TICKET, Survey, Ticket};
 use news::News;
 use outage::Outage;
@@ -27,7 +28,6 @@ use pace::Pace;
 use policy::Policy;
 use time::Moment;
 use totals::{Totals, Waits};
-use trial::{Outcome, Trial, Verdict};
 
 /// How many requests a worker lets go at a time, besides as many as came in the meantime: its other
 /// clients are served in between.
@@ -170,17 +170,17 @@ pub struct Gate {
     pace: Pace,
     /// When the release under way loses its limits.
     release_until: Moment,
-    trial: Trial,
+    canary: Canary,
     /// Whether that is the first of those who were held by themselves, and not a caller's.
-    trial_of_outage: bool,
+    canary_of_outage: bool,
     pub outage: Outage,
     news: News,
     /// The last canary, as it was when its verdict fell.
-    pub last_trial: Trial,
+    pub last_canary: Canary,
     /// The numbers of the last pause and the last canary, each greater than all before: so one can be
     /// told from the next.
     pub pauses: u64,
-    pub trials: u64,
+    pub canaries: u64,
     /// Which canary the last verdict was about.
     pub judged: u64,
     pub totals: Totals,
@@ -203,13 +203,13 @@ impl Default for Gate {
             policy: Policy::default(),
             pace: Pace::default(),
             release_until: Moment::NEVER,
-            trial: Trial::default(),
-            trial_of_outage: false,
+            canary: Canary::default(),
+            canary_of_outage: false,
             outage: Outage::default(),
             news: News::default(),
-            last_trial: Trial::default(),
+            last_canary: Canary::default(),
             pauses: 0,
-            trials: 0,
+            canaries: 0,
             judged: 0,
             totals: Totals::default(),
             last_abandoned: Moment::NEVER,
@@ -224,8 +224,8 @@ impl Gate {
     }
 
     /// The canary under way, if any.
-    pub fn trial(&self) -> Option<&Trial> {
-        self.trial.is_on().then_some(&self.trial)
+    pub fn canary(&self) -> Option<&Canary> {
+        self.canary.is_on().then_some(&self.canary)
     }
 
     /// Pauses until somebody resumes, or until `deadline`, with `policy` for the release that
@@ -237,30 +237,30 @@ impl Gate {
         }
         self.deadline = deadline;
         self.policy = policy;
-        self.trial = Trial::default();
+        self.canary = Canary::default();
         change
     }
 
-    /// Lets the held requests go, `trial` of them (if not 0) ahead as a canary.
-    pub fn disable(&mut self, now: Moment, policy: Policy, trial: u32, survey: &Survey) -> Change {
+    /// Lets the held requests go, `canary` of them (if not 0) ahead as a canary.
+    pub fn disable(&mut self, now: Moment, policy: Policy, canary: u32, survey: &Survey) -> Change {
         let again = self.state == State::Releasing
             && self.policy == policy
-            && trial == 0
-            && !self.trial.is_on();
+            && canary == 0
+            && !self.canary.is_on();
         if self.state == State::Open || again {
             return self.unchanged();
         }
         self.policy = policy;
-        if self.state == State::Down && trial == 0 {
+        if self.state == State::Down && canary == 0 {
             return self.try_first(now, survey, Cause::Call);
         }
-        self.release(now, trial, survey, Cause::Call)
+        self.release(now, canary, survey, Cause::Call)
     }
 
     /// Answers 503 to all that would be held and to all that is.
     pub fn maintenance(&mut self, now: Moment, retry_after: u64) -> Change {
         self.deadline = Moment::NEVER;
-        self.trial = Trial::default();
+        self.canary = Canary::default();
         self.retry_after = retry_after;
         self.change(State::Maintenance, now, Cause::Call)
     }
@@ -351,7 +351,7 @@ impl Gate {
 
     /// Whether a release at once has come to those who came during it.
     fn is_late(&self, survey: &Survey) -> bool {
-        let at_once = self.policy.rate == 0 && self.policy.concurrency == 0 && !self.trial.is_on();
+        let at_once = self.policy.rate == 0 && self.policy.concurrency == 0 && !self.canary.is_on();
         self.state == State::Releasing && at_once && survey.first_anywhere >= self.latecomers
     }
 
@@ -366,22 +366,22 @@ impl Gate {
             return false;
         }
         self.pace.take(&self.policy, now, count);
-        self.trial.start(if self.trial.is_on() { count } else { 0 });
-        self.trial.is_on()
+        self.canary.start(if self.canary.is_on() { count } else { 0 });
+        self.canary.is_on()
     }
 
     /// Accounts for a request of the canary with that number that is over. An earlier canary's has
     /// no say in the one that is under way.
-    pub fn trial_ended(&mut self, trial: u64, outcome: Outcome) {
-        if self.trial.is_on() && trial == self.trials {
-            self.trial.end(outcome);
+    pub fn canary_ended(&mut self, canary: u64, outcome: Outcome) {
+        if self.canary.is_on() && canary == self.canaries {
+            self.canary.end(outcome);
         }
     }
 
-    /// A good answer to a request of that canary begins, or is over; see [`Trial::answer`].
-    pub fn trial_answers(&mut self, trial: u64, begins: bool) {
-        if self.trial.is_on() && trial == self.trials {
-            self.trial.answer(begins);
+    /// A good answer to a request of that canary begins, or is over; see [`Canary::answer`].
+    pub fn canary_answers(&mut self, canary: u64, begins: bool) {
+        if self.canary.is_on() && canary == self.canaries {
+            self.canary.answer(begins);
         }
     }
 
@@ -397,7 +397,7 @@ impl Gate {
             State::Down if self.outage.is_neglected(now) => {
                 Some(self.try_first(now, survey, Cause::Probed))
             }
-            State::Releasing if self.trial.is_on() => self.settle_trial(now, survey),
+            State::Releasing if self.canary.is_on() => self.settle_canary(now, survey),
             State::Releasing if is_empty(survey) || self.is_as_good_as_over(now, survey) => {
                 Some(self.change(State::Open, now, Cause::Released))
             }
@@ -422,16 +422,16 @@ impl Gate {
 
     /// Whether the end of a request can matter to those that are still held.
     pub fn counts_ends(&self) -> bool {
-        self.state == State::Releasing && (self.policy.concurrency > 0 || self.trial.is_on())
+        self.state == State::Releasing && (self.policy.concurrency > 0 || self.canary.is_on())
     }
 
-    fn release(&mut self, now: Moment, trial: u32, survey: &Survey, cause: Cause) -> Change {
+    fn release(&mut self, now: Moment, canary: u32, survey: &Survey, cause: Cause) -> Change {
         self.deadline = Moment::NEVER;
         self.begin_release(now);
-        self.trial = Trial::of(trial);
-        self.trial_of_outage = false;
-        self.trials += u64::from(trial > 0);
-        let nothing_to_do = trial == 0 && is_empty(survey);
+        self.canary = Canary::of(canary);
+        self.canary_of_outage = false;
+        self.canaries += u64::from(canary > 0);
+        let nothing_to_do = canary == 0 && is_empty(survey);
         self.change(if nothing_to_do { State::Open } else { State::Releasing }, now, cause)
     }
 
@@ -442,20 +442,20 @@ impl Gate {
         self.release_until = now.plus(self.policy.timeout());
     }
 
-    fn settle_trial(&mut self, now: Moment, survey: &Survey) -> Option<Change> {
+    fn settle_canary(&mut self, now: Moment, survey: &Survey) -> Option<Change> {
         // Whose worker was killed answers no more.
-        self.trial.answering = self.trial.answering.min(survey.trial);
-        let mut verdict = self.trial.verdict(survey.trial);
+        self.canary.answering = self.canary.answering.min(survey.canary);
+        let mut verdict = self.canary.verdict(survey.canary);
         if verdict == Verdict::Pending && self.release_until <= now {
-            verdict = if self.trial.is_good() { Verdict::Good } else { Verdict::Bad };
+            verdict = if self.canary.is_good() { Verdict::Good } else { Verdict::Bad };
         }
         if verdict == Verdict::Pending {
             return None;
         }
-        self.last_trial = self.trial;
-        self.judged = self.trials;
-        self.trial = Trial::default();
-        if self.trial_of_outage && verdict == Verdict::Bad {
+        self.last_canary = self.canary;
+        self.judged = self.canaries;
+        self.canary = Canary::default();
+        if self.canary_of_outage && verdict == Verdict::Bad {
             self.outage.goes_on(now);
             return Some(self.change(State::Down, now, Cause::Refused));
         }
@@ -465,13 +465,13 @@ impl Gate {
         }
         self.begin_release(now);
         let to = if is_empty(survey) { State::Open } else { State::Releasing };
-        let cause = if self.trial_of_outage { Cause::Reached } else { Cause::CanaryPassed };
+        let cause = if self.canary_of_outage { Cause::Reached } else { Cause::CanaryPassed };
         Some(self.change(to, now, cause))
     }
 
     fn allowance(&self, now: Moment, survey: &Survey) -> u32 {
-        if self.trial.is_on() {
-            return if self.trial.failed > 0 { 0 } else { self.trial.left() };
+        if self.canary.is_on() {
+            return if self.canary.failed > 0 { 0 } else { self.canary.left() };
         }
         let places = match self.policy.concurrency {
             0 => u32::MAX,
@@ -482,7 +482,7 @@ impl Gate {
 
     fn next_allowance(&self, now: Moment, survey: &Survey) -> Moment {
         let full = self.policy.concurrency > 0 && survey.released >= self.policy.concurrency;
-        if full || self.trial.is_on() { Moment::NEVER } else { self.pace.next(&self.policy, now) }
+        if full || self.canary.is_on() { Moment::NEVER } else { self.pace.next(&self.policy, now) }
     }
 
     fn change(&mut self, to: State, now: Moment, cause: Cause) -> Change {

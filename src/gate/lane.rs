@@ -30,7 +30,7 @@ pub struct Lane {
     /// Those of the requests in flight that had been held and were released.
     released: Shared32,
     /// Those of the released ones that are a canary's.
-    trial: Shared32,
+    canary: Shared32,
     /// Callers of this worker that wait for the app to become quiet, or for a canary's verdict.
     waiting: Shared32,
 }
@@ -42,7 +42,7 @@ pub enum Count {
     InFlight,
     Upgraded,
     Released,
-    Trial,
+    Canary,
     Waiting,
 }
 
@@ -55,7 +55,7 @@ impl Default for Lane {
             in_flight: Shared32::new(0),
             upgraded: Shared32::new(0),
             released: Shared32::new(0),
-            trial: Shared32::new(0),
+            canary: Shared32::new(0),
             waiting: Shared32::new(0),
         }
     }
@@ -103,7 +103,7 @@ impl Lane {
     }
 
     fn counters(&self) -> [&Shared32; 6] {
-        [&self.held, &self.in_flight, &self.upgraded, &self.released, &self.trial, &self.waiting]
+        [&self.held, &self.in_flight, &self.upgraded, &self.released, &self.canary, &self.waiting]
     }
 
     fn counter(&self, count: Count) -> &Shared32 {
@@ -112,7 +112,7 @@ impl Lane {
             Count::InFlight => &self.in_flight,
             Count::Upgraded => &self.upgraded,
             Count::Released => &self.released,
-            Count::Trial => &self.trial,
+            Count::Canary => &self.canary,
             Count::Waiting => &self.waiting,
         }
     }
@@ -125,7 +125,7 @@ pub struct Survey {
     pub in_flight: u32,
     pub upgraded: u32,
     pub released: u32,
-    pub trial: u32,
+    pub canary: u32,
     /// The smallest ticket among the lanes that keep their turn, without the asking worker's own.
     pub first_elsewhere: Ticket,
     /// The smallest ticket in any lane.
@@ -141,7 +141,7 @@ impl Default for Survey {
             in_flight: 0,
             upgraded: 0,
             released: 0,
-            trial: 0,
+            canary: 0,
             first_elsewhere: NO_TICKET,
             first_anywhere: NO_TICKET,
             oldest: Moment::NEVER,
@@ -157,7 +157,7 @@ impl Survey {
         self.in_flight = self.in_flight.saturating_add(lane.get(Count::InFlight));
         self.upgraded = self.upgraded.saturating_add(lane.get(Count::Upgraded));
         self.released = self.released.saturating_add(lane.get(Count::Released));
-        self.trial = self.trial.saturating_add(lane.get(Count::Trial));
+        self.canary = self.canary.saturating_add(lane.get(Count::Canary));
         self.first_anywhere = self.first_anywhere.min(lane.head());
         // The head can be that of a batch that was let go just now.
         if held > 0 {

@@ -48,7 +48,7 @@ impl Gate {
     fn is_of_outage(&self, cause: Cause) -> bool {
         match cause {
             Cause::Refused | Cause::Probed | Cause::Reached => true,
-            Cause::Released => self.trial_of_outage,
+            Cause::Released => self.canary_of_outage,
             _ => false,
         }
     }

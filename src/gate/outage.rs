@@ -134,7 +134,7 @@ impl Gate {
             State::Maintenance => return None,
             State::Open => true,
             // What becomes of a canary decides about that.
-            State::Releasing => !self.trial.is_on(),
+            State::Releasing => !self.canary.is_on(),
             State::Paused | State::Down => false,
         };
         let terms = &failure.terms;
@@ -180,7 +180,7 @@ impl Gate {
 
     /// Whether those are let go, one or all, who were held as the backend was down.
     fn is_released_from_outage(&self) -> bool {
-        self.state == State::Releasing && self.trial_of_outage
+        self.state == State::Releasing && self.canary_of_outage
     }
 
     /// Keeps tickets for those who went through while the app was open, as they came before all who are
@@ -194,7 +194,7 @@ impl Gate {
     /// Whether the app is closed by itself: that is over with the next look at the backend, so nobody else
     /// has to know of it.
     pub fn is_in_outage(&self) -> bool {
-        self.state == State::Down || (self.trial_of_outage && self.trial.is_on())
+        self.state == State::Down || (self.canary_of_outage && self.canary.is_on())
     }
 
     /// When a worker that knows where the backend is may begin a probe.
@@ -230,15 +230,15 @@ impl Gate {
 
     /// Whether that canary is the first of those who were held in an outage: it has done its duty when it
     /// reaches the backend.
-    pub fn is_trial_of_outage(&self, trial: u64) -> bool {
-        self.trial_of_outage && self.trial.is_on() && self.trials == trial
+    pub fn is_canary_of_outage(&self, canary: u64) -> bool {
+        self.canary_of_outage && self.canary.is_on() && self.canaries == canary
     }
 
     /// Lets the first of those who are held go alone. If there is nobody, whoever comes next may see.
     pub(super) fn try_first(&mut self, now: Moment, survey: &Survey, cause: Cause) -> Change {
         let first = u32::from(!super::is_empty(survey));
         let change = self.release(now, first, survey, cause);
-        self.trial_of_outage = first > 0;
+        self.canary_of_outage = first > 0;
         change
     }
 }
@@ -246,8 +246,8 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::canary::Outcome;
     use crate::gate::lane::NO_TICKET;
-    use crate::gate::trial::Outcome;
     use crate::gate::{Arrival, Turn};
 
     const START: Moment = Moment::from_micros(1_000_000_000);
@@ -315,8 +315,8 @@ mod tests {
             assert_eq!(change.to, State::Releasing);
             let turn = gate.turn(START, first, false, &waiting(first));
             assert_eq!(turn, Turn::Go { below: NO_TICKET, limit: 1 });
-            assert!(gate.take(START, 1) && gate.is_trial_of_outage(gate.trials));
-            gate.trial_ended(gate.trials, outcome);
+            assert!(gate.take(START, 1) && gate.is_canary_of_outage(gate.canaries));
+            gate.canary_ended(gate.canaries, outcome);
             assert_eq!(gate.settle(START, &waiting(first + 1)).unwrap().to, to);
         }
     }

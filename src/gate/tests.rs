@@ -79,7 +79,7 @@ fn a_pause_has_a_number_that_no_other_has_had() {
 /// Lets requests of a canary go; returns its number.
 fn let_go(gate: &mut Gate, count: u32) -> u64 {
     assert!(gate.take(START, count));
-    gate.trials
+    gate.canaries
 }
 
 const STATES: [State; 4] = [State::Open, State::Paused, State::Releasing, State::Maintenance];
@@ -287,8 +287,8 @@ fn what_follows_by_itself_is_nobodys_decision() {
     assert_eq!((gate.since, gate.decided), (at(310), at(2)));
 
     let mut gate = trying(1);
-    let trial = let_go(&mut gate, 1);
-    gate.trial_ended(trial, Outcome::Good);
+    let canary = let_go(&mut gate, 1);
+    gate.canary_ended(canary, Outcome::Good);
     gate.settle(at(50), &somebody()).expect("there is a verdict");
     assert_eq!(gate.decided, at(50), "that of a canary is");
 }
@@ -412,8 +412,8 @@ fn a_canary_goes_alone() {
     assert!(gate.counts_ends());
 }
 
-fn under_way(trial: u32) -> Survey {
-    Survey { trial, in_flight: trial, ..somebody() }
+fn under_way(canary: u32) -> Survey {
+    Survey { canary, in_flight: canary, ..somebody() }
 }
 
 #[test]
@@ -421,12 +421,12 @@ fn a_canary_that_comes_back_releases_the_rest_at_the_pace_that_was_asked_for() {
     let mut gate = gate_in(State::Paused);
     gate.disable(START, paced(10, 1, 0), 2, &somebody());
     let number = let_go(&mut gate, 2);
-    gate.trial_ended(number, Outcome::Good);
+    gate.canary_ended(number, Outcome::Good);
     assert_eq!(gate.settle(at(5), &under_way(1)), None);
-    gate.trial_ended(number, Outcome::Good);
+    gate.canary_ended(number, Outcome::Good);
     let change = gate.settle(at(9), &under_way(0)).expect("it is judged");
     assert_eq!((change.to, change.cause), (State::Releasing, Cause::CanaryPassed));
-    assert_eq!((gate.judged, gate.last_trial.is_good()), (1, true));
+    assert_eq!((gate.judged, gate.last_canary.is_good()), (1, true));
     assert_eq!(gate.due(), at(9).plus(gate.policy.timeout()), "the rest has its own time");
     assert_eq!(gate.turn(at(9), 2, false, &somebody()), Turn::Go { below: NO_TICKET, limit: 1 });
 }
@@ -435,7 +435,7 @@ fn a_canary_that_comes_back_releases_the_rest_at_the_pace_that_was_asked_for() {
 fn a_canary_that_was_all_there_was_opens() {
     let mut gate = trying(1);
     let number = let_go(&mut gate, 1);
-    gate.trial_ended(number, Outcome::Good);
+    gate.canary_ended(number, Outcome::Good);
     let change = gate.settle(at(9), &nobody()).expect("it is judged");
     assert_eq!((change.to, change.cause), (State::Open, Cause::CanaryPassed));
 }
@@ -444,14 +444,14 @@ fn a_canary_that_was_all_there_was_opens() {
 fn a_canary_that_fails_pauses_again_without_a_deadline() {
     let mut gate = trying(3);
     let number = let_go(&mut gate, 2);
-    gate.trial_ended(number, Outcome::Failed(502));
+    gate.canary_ended(number, Outcome::Failed(502));
     assert_eq!(gate.turn(START, 2, false, &under_way(1)), Turn::Wait(Moment::NEVER));
     assert_eq!(gate.settle(at(5), &under_way(1)), None, "the other one is awaited");
-    gate.trial_ended(number, Outcome::Good);
+    gate.canary_ended(number, Outcome::Good);
     let change = gate.settle(at(9), &under_way(0)).expect("it is judged");
     assert_eq!((change.to, change.cause), (State::Paused, Cause::CanaryFailed));
-    assert_eq!((gate.judged, gate.last_trial.failed, gate.last_trial.status), (1, 1, 502));
-    assert!(gate.deadline.is_never() && gate.trial().is_none());
+    assert_eq!((gate.judged, gate.last_canary.failed, gate.last_canary.status), (1, 1, 502));
+    assert!(gate.deadline.is_never() && gate.canary().is_none());
     assert_eq!(gate.pauses, 2, "a drain that waited for the pause before has ended");
 }
 
@@ -459,7 +459,7 @@ fn a_canary_that_fails_pauses_again_without_a_deadline() {
 fn a_canary_whose_client_left_is_replaced() {
     let mut gate = trying(1);
     let number = let_go(&mut gate, 1);
-    gate.trial_ended(number, Outcome::Void);
+    gate.canary_ended(number, Outcome::Void);
     assert_eq!(gate.settle(at(1), &somebody()), None);
     assert_eq!(gate.turn(at(1), 1, false, &somebody()), Turn::Go { below: NO_TICKET, limit: 1 });
 }
@@ -470,11 +470,11 @@ fn a_canary_without_enough_requests_is_judged_by_those_there_were() {
         let mut gate = trying(5);
         let number = let_go(&mut gate, 1);
         if let Some(outcome) = outcome {
-            gate.trial_ended(number, outcome);
+            gate.canary_ended(number, outcome);
         }
         assert_eq!(gate.settle(at(59_999), &under_way(1)), None);
         let change = gate.settle(at(60_000), &survey).expect("its time is up");
-        assert_eq!(gate.last_trial.is_good(), change.cause == Cause::CanaryPassed);
+        assert_eq!(gate.last_canary.is_good(), change.cause == Cause::CanaryPassed);
         change.cause
     };
     assert_eq!(too_few(Some(Outcome::Good), somebody()), Cause::CanaryPassed);
@@ -490,15 +490,15 @@ fn a_canary_says_nothing_about_the_next() {
         let mut gate = trying(2);
         let first = let_go(&mut gate, 2);
         gate.enable(at(1), Moment::NEVER, Policy::default());
-        gate.trial_ended(first, outcome);
+        gate.canary_ended(first, outcome);
         gate.disable(at(2), Policy::default(), 1, &somebody());
         let second = let_go(&mut gate, 1);
         assert_ne!(first, second);
-        gate.trial_ended(first, outcome);
+        gate.canary_ended(first, outcome);
         assert_eq!(gate.settle(at(3), &under_way(1)), None, "{outcome:?}");
         let turn = gate.turn(at(3), 3, false, &under_way(1));
         assert_eq!(turn, Turn::Wait(Moment::NEVER), "{outcome:?} of the first leaves no place");
-        gate.trial_ended(second, Outcome::Good);
+        gate.canary_ended(second, Outcome::Good);
         let change = gate.settle(at(4), &under_way(0)).expect("it is judged");
         assert_eq!(change.cause, Cause::CanaryPassed, "{outcome:?} of the first");
     }
@@ -510,8 +510,8 @@ fn another_call_ends_a_canary_without_a_verdict() {
         let mut gate = trying(2);
         gate.take(START, 2);
         call(&mut gate, made, &somebody());
-        assert!(gate.trial().is_none(), "{made:?}");
-        assert_eq!((gate.trials, gate.judged), (1, 0), "{made:?}");
+        assert!(gate.canary().is_none(), "{made:?}");
+        assert_eq!((gate.canaries, gate.judged), (1, 0), "{made:?}");
     }
 }
 
@@ -543,7 +543,7 @@ fn a_survey_adds_up_and_stops_at_the_largest_number() {
         Count::InFlight,
         Count::Upgraded,
         Count::Released,
-        Count::Trial,
+        Count::Canary,
         Count::Waiting,
     ];
     for (index, count) in counts.into_iter().enumerate() {
@@ -553,7 +553,7 @@ fn a_survey_adds_up_and_stops_at_the_largest_number() {
     survey.count(&lane);
     assert_eq!((survey.first_anywhere, survey.first_elsewhere), (7, NO_TICKET));
     assert_eq!((survey.in_flight, survey.upgraded), (2, 3));
-    assert_eq!((survey.released, survey.trial), (4, 5));
+    assert_eq!((survey.released, survey.canary), (4, 5));
     assert_eq!((survey.held, survey.oldest), (u32::MAX, at(1)));
     let let_go = Lane::default();
     let_go.publish_head(3, at(0));
@@ -606,12 +606,12 @@ fn any_survey() -> impl Strategy<Value = Survey> {
     let count = || prop_oneof![0..5u32, any::<u32>()];
     let ticket = || prop_oneof![0..5u64, Just(NO_TICKET)];
     (count(), count(), count(), ticket(), ticket()).prop_map(
-        |(held, released, trial, here, there)| {
+        |(held, released, canary, here, there)| {
             let first_anywhere = here.min(there);
             Survey {
                 held,
                 released,
-                trial,
+                canary,
                 first_elsewhere: there,
                 first_anywhere,
                 ..Survey::default()
@@ -635,9 +635,9 @@ fn take_step(gate: &mut Gate, step: &Step, now: &mut Moment, survey: &Survey) {
                 gate.take(*now, limit.min(*most));
             }
         }
-        Step::End(0) => gate.trial_ended(gate.trials, Outcome::Void),
-        Step::End(1) => gate.trial_ended(gate.trials, Outcome::Failed(503)),
-        Step::End(_) => gate.trial_ended(gate.trials, Outcome::Good),
+        Step::End(0) => gate.canary_ended(gate.canaries, Outcome::Void),
+        Step::End(1) => gate.canary_ended(gate.canaries, Outcome::Failed(503)),
+        Step::End(_) => gate.canary_ended(gate.canaries, Outcome::Good),
         Step::Wait(micros) => *now = now.plus(Duration::from_micros(*micros)),
     }
 }
@@ -653,9 +653,9 @@ proptest! {
         let (mut gate, mut now) = (Gate::default(), Moment::from_micros(start));
         for (step, survey) in &steps {
             take_step(&mut gate, step, &mut now, survey);
-            prop_assert!(gate.trial().is_none() || gate.state() == State::Releasing);
+            prop_assert!(gate.canary().is_none() || gate.state() == State::Releasing);
             prop_assert!(gate.deadline.is_never() || gate.state() == State::Paused);
-            prop_assert!(gate.judged <= gate.trials);
+            prop_assert!(gate.judged <= gate.canaries);
             if let Turn::Go { limit, .. } = gate.turn(now, 0, false, survey) {
                 prop_assert!(limit > 0);
                 prop_assert!(matches!(gate.state(), State::Open | State::Releasing));

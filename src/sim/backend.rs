@@ -6,9 +6,9 @@ use super::host::{Event, Passage, Sim, Worker};
 use super::ledger::Id;
 use super::world::World;
 use crate::gate::State;
+use crate::gate::canary::Outcome;
 use crate::gate::outage::Terms;
 use crate::gate::time::Moment;
-use crate::gate::trial::Outcome;
 use crate::shm::AppId;
 use crate::worker::{Ending, Patience, Place};
 

@@ -31,7 +31,7 @@ impl Worker {
                 in_flight: lane.get(Count::InFlight),
                 upgraded: lane.get(Count::Upgraded),
                 released: lane.get(Count::Released),
-                trial: lane.get(Count::Trial),
+                canary: lane.get(Count::Canary),
                 unattributed: 0,
             };
             let in_vain = told.in_flight.saturating_sub(truth.in_flight);
@@ -57,7 +57,7 @@ impl Worker {
                             Count::InFlight => counts.in_flight += 1,
                             Count::Upgraded => counts.upgraded += 1,
                             Count::Released => counts.released += 1,
-                            Count::Trial => counts.trial += 1,
+                            Count::Canary => counts.canary += 1,
                             _ => {}
                         }
                     }
@@ -85,9 +85,9 @@ impl Worker {
             }
             Turn::Refuse => panic!("ticket {own} is not refused"),
             Turn::Wait(at) if at.is_never() => {
-                let busy = survey.released > 0 || survey.trial > 0 || gate.state().rests();
-                let trial = gate.trial().is_some_and(|trial| trial.left() == 0);
-                assert!(busy || trial, "ticket {own} waits for nothing");
+                let busy = survey.released > 0 || survey.canary > 0 || gate.state().rests();
+                let canary = gate.canary().is_some_and(|canary| canary.left() == 0);
+                assert!(busy || canary, "ticket {own} waits for nothing");
             }
             Turn::Wait(at) => {
                 let at = at.max(self.host.world.now()).plus(Duration::from_millis(1));

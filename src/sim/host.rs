@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::calls::{Call, Caller};
 use super::ledger::{Id, Pid};
 use super::world::{Lock, World};
+use crate::gate::canary::Outcome;
 use crate::gate::lane::{Count, Lane};
 use crate::gate::time::{Moment, micros};
-use crate::gate::trial::Outcome;
 use crate::shm::{AppId, Liveness};
 use crate::worker::{self, Fact, Host, LEASE, Stage, Step, Task, Told, When};
 

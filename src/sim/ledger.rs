@@ -7,11 +7,11 @@ mod promises;
 
 use std::collections::BTreeMap;
 
+use crate::gate::canary::Outcome;
 use crate::gate::lane::{NO_TICKET, Ticket};
 use crate::gate::policy::Policy;
 use crate::gate::time::Moment;
 use crate::gate::totals::Totals;
-use crate::gate::trial::Outcome;
 use crate::gate::{Arrival, Cause, Change, State};
 use crate::worker::Ending;
 use account::Account;
@@ -52,7 +52,7 @@ pub struct Record {
     unattributed: bool,
     pub released: bool,
     /// The number of the canary that it belongs to, 0 for none.
-    trial: u64,
+    canary: u64,
     /// A good answer to it, as a canary's, has begun.
     answers: bool,
     /// The step at which it came to be held, or came back.
@@ -77,7 +77,7 @@ pub struct Counts {
     pub in_flight: u32,
     pub upgraded: u32,
     pub released: u32,
-    pub trial: u32,
+    pub canary: u32,
     pub unattributed: u32,
 }
 
@@ -97,7 +97,7 @@ pub struct Take<'i> {
     pub now: Moment,
     /// The step at which the worker looked what the lanes say.
     pub surveyed: u64,
-    pub trial: bool,
+    pub canary: bool,
     pub leaving: bool,
 }
 
@@ -143,7 +143,7 @@ impl Ledger {
             in_flight: None,
             unattributed: false,
             released: false,
-            trial: 0,
+            canary: 0,
             answers: false,
             came_at: 0,
             let_go_at: 0,
@@ -368,8 +368,8 @@ impl Ledger {
     }
 
     /// A caller is told how a canary ended.
-    pub fn tell_verdict(&self, app: usize, trial: u64, good: bool) {
-        assert_eq!(self.accounts[app].verdict, (trial, good), "a wrong verdict is told");
+    pub fn tell_verdict(&self, app: usize, canary: u64, good: bool) {
+        assert_eq!(self.accounts[app].verdict, (canary, good), "a wrong verdict is told");
     }
 
     /// A good answer begins to a request of a canary.
@@ -378,19 +378,19 @@ impl Ledger {
     }
 
     /// A request is no longer one of a canary.
-    pub fn end_trial(&mut self, id: Id, outcome: Outcome) {
+    pub fn end_canary(&mut self, id: Id, outcome: Outcome) {
         let Some(record) = self.records.get_mut(&id) else { return };
-        let (app, number) = (record.app, std::mem::take(&mut record.trial));
+        let (app, number) = (record.app, std::mem::take(&mut record.canary));
         record.answers = false;
         let account = &mut self.accounts[app];
-        if let Some(trial) = account.trial.as_mut().filter(|_| account.trials == number) {
+        if let Some(canary) = account.canary.as_mut().filter(|_| account.canaries == number) {
             match outcome {
-                Outcome::Good => trial.good += 1,
-                Outcome::Failed(_) => trial.failed += 1,
-                Outcome::Void => trial.void += 1,
+                Outcome::Good => canary.good += 1,
+                Outcome::Failed(_) => canary.failed += 1,
+                Outcome::Void => canary.void += 1,
                 Outcome::Gone => {
-                    trial.void += 1;
-                    trial.gone += 1;
+                    canary.void += 1;
+                    canary.gone += 1;
                 }
             }
         }
@@ -408,8 +408,10 @@ impl Ledger {
             let record = self.records.remove(&id).expect("it was there");
             let account = &mut self.accounts[record.app];
             account.died += u64::from(!record.counted);
-            if let Some(trial) = account.trial.as_mut().filter(|_| account.trials == record.trial) {
-                trial.lost += 1;
+            if let Some(canary) =
+                account.canary.as_mut().filter(|_| account.canaries == record.canary)
+            {
+                canary.lost += 1;
             }
         }
     }
@@ -466,7 +468,7 @@ impl Counts {
         self.held += u32::from(record.place == Place::Held);
         self.in_flight += u32::from(record.in_flight.is_some());
         self.released += u32::from(record.released);
-        self.trial += u32::from(record.trial != 0);
+        self.canary += u32::from(record.canary != 0);
         self.unattributed += u32::from(record.unattributed);
     }
 }

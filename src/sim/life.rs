@@ -8,9 +8,9 @@ use super::host::{Arriving, Body, Event, Passage, Posted, Reading, Request, Sim,
 use super::ledger::Id;
 use super::world::World;
 use crate::gate::State;
+use crate::gate::canary::Outcome;
 use crate::gate::lane::Count;
 use crate::gate::time::Moment;
-use crate::gate::trial::Outcome;
 use crate::shm::{Entry, Process};
 use crate::worker::{Decision, Ending, Going, Place, Stage, Step};
 

@@ -9,9 +9,9 @@ use super::host::{Arriving, Body, Event};
 use super::ledger::Place;
 use super::world::{NAMES, World};
 use crate::gate::State;
+use crate::gate::canary::Outcome;
 use crate::gate::policy::Policy;
 use crate::gate::totals::Totals;
-use crate::gate::trial::Outcome;
 use crate::worker::Awaited;
 
 /// A time that no request waits for.
@@ -293,7 +293,7 @@ impl Run {
         match gate.state() {
             State::Open => {}
             State::Paused | State::Down if self.world.plan.quits => {}
-            State::Releasing => assert!(waits || gate.trial().is_some(), "a release has no end"),
+            State::Releasing => assert!(waits || gate.canary().is_some(), "a release has no end"),
             State::Maintenance => assert!(!waits, "requests are held under maintenance"),
             State::Down => {
                 let due = gate.due().max(self.world.now()).plus(Duration::from_millis(1));
@@ -428,7 +428,9 @@ impl Run {
     fn is_released(&self) -> bool {
         let ledger = self.world.ledger.borrow();
         (0..NAMES).all(|app| match ledger.accounts[app].state {
-            State::Releasing => !ledger.somebody_waits(app) && ledger.accounts[app].trial.is_none(),
+            State::Releasing => {
+                !ledger.somebody_waits(app) && ledger.accounts[app].canary.is_none()
+            }
             State::Open | State::Maintenance => !ledger.somebody_waits(app),
             State::Paused => true,
             State::Down => false,
@@ -450,7 +452,7 @@ impl Run {
             let Some((app, member)) = app.zip(self.crew.members.first()) else { continue };
             let survey = member.worker.survey(app);
             let left = [survey.held, survey.in_flight, survey.upgraded, survey.released];
-            assert_eq!((left, survey.trial), ([0; 4], 0), "app {name}");
+            assert_eq!((left, survey.canary), ([0; 4], 0), "app {name}");
         }
         let callers = self.crew.members.iter().map(|m| m.worker.host.callers.borrow().len());
         assert_eq!(callers.sum::<usize>(), 0, "callers are left without an answer");

@@ -209,7 +209,7 @@ impl World {
                 let app = self.app_at(queue.app);
                 if !ids.is_empty() {
                     let (ids, surveyed) = (&ids[..], worker.surveyed.get());
-                    ledger.take(&Take { app, ids, now, surveyed, trial: canary > 0, leaving });
+                    ledger.take(&Take { app, ids, now, surveyed, canary: canary > 0, leaving });
                 }
             }
             Fact::Refused(passage) => ledger.refuse(id(passage)),
@@ -225,7 +225,7 @@ impl World {
             Fact::Probes { app, now } => {
                 ledger.probe(self.app_at(app), now, self.plan.probes);
             }
-            Fact::CanaryOver { passage, outcome, .. } => ledger.end_trial(id(passage), outcome),
+            Fact::CanaryOver { passage, outcome, .. } => ledger.end_canary(id(passage), outcome),
         }
     }
 

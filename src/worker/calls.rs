@@ -21,7 +21,7 @@ pub struct Changed {
 
 impl Changed {
     fn of(app: AppId, change: Change, gate: &Gate) -> Self {
-        Self { app, change, pause: gate.pauses, canary: gate.trials }
+        Self { app, change, pause: gate.pauses, canary: gate.canaries }
     }
 }
 

@@ -3,8 +3,8 @@
 use super::Worker;
 use super::host::{Fact, Host};
 use super::passage::{Ending, Flight, Passage, Stage};
+use crate::gate::canary::Outcome;
 use crate::gate::lane::{Count, NO_TICKET};
-use crate::gate::trial::Outcome;
 use crate::gate::{Gate, State};
 use crate::shm::{AppId, Entry};
 
@@ -73,7 +73,7 @@ impl<H: Host> Worker<H> {
     pub fn canary_answers(&self, passage: &Passage<H>) {
         let (Some(canary), Some(entry)) = (passage.canary(), passage.entry.get()) else { return };
         if !passage.answers.replace(true) {
-            self.update(entry.app(), |gate| gate.trial_answers(canary, true));
+            self.update(entry.app(), |gate| gate.canary_answers(canary, true));
         }
     }
 
@@ -166,7 +166,7 @@ impl<H: Host> Worker<H> {
             }
             return;
         };
-        for count in flight.counts().iter().filter(|count| **count != Count::Trial) {
+        for count in flight.counts().iter().filter(|count| **count != Count::Canary) {
             entry.lane.sub(*count);
         }
         if let Flight::Canary(canary) = flight {
@@ -186,12 +186,12 @@ impl<H: Host> Worker<H> {
         let answers = passage.answers.take();
         self.update(entry.app(), |gate| {
             if answers {
-                gate.trial_answers(canary, false);
+                gate.canary_answers(canary, false);
             }
-            gate.trial_ended(canary, outcome);
+            gate.canary_ended(canary, outcome);
             self.host.note(Fact::CanaryOver { passage, canary, outcome });
         });
-        entry.lane.sub(Count::Trial);
+        entry.lane.sub(Count::Canary);
     }
 
     /// `Retry-After` of an app's maintenance, in seconds.

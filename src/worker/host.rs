@@ -6,10 +6,10 @@ use parking_lot::lock_api::RawMutex;
 
 use super::passage::{Ending, Passage};
 use super::queue::Queue;
+use crate::gate::canary::Outcome;
 use crate::gate::outage::{Failure, TakenBack};
 use crate::gate::policy::Policy;
 use crate::gate::time::Moment;
-use crate::gate::trial::Outcome;
 use crate::gate::{Arrival, Change};
 use crate::shm::{AppId, Liveness};
 

@@ -6,9 +6,9 @@ use core::time::Duration;
 use super::Worker;
 use super::host::{Fact, Host};
 use super::passage::{Ending, Flight, Passage, Stage};
+use crate::gate::canary::Outcome;
 use crate::gate::outage::{Failure, TakenBack, Terms};
 use crate::gate::time::Moment;
-use crate::gate::trial::Outcome;
 use crate::gate::{Gate, State};
 use crate::shm::AppId;
 
@@ -123,7 +123,7 @@ impl<H: Host> Worker<H> {
     fn canary_reaches_backend(&self, passage: &Passage<H>) {
         let (Some(canary), Some(entry)) = (passage.canary(), passage.entry()) else { return };
         let gate_says =
-            self.zone.lock().gate(entry.app()).map(|gate| gate.is_trial_of_outage(canary));
+            self.zone.lock().gate(entry.app()).map(|gate| gate.is_canary_of_outage(canary));
         if gate_says == Some(true) {
             self.judge(passage, Outcome::Good);
         }

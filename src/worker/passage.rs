@@ -50,7 +50,7 @@ impl Flight {
         match self {
             Self::Plain => &[Count::InFlight],
             Self::Released => &[Count::InFlight, Count::Released],
-            Self::Canary(_) => &[Count::InFlight, Count::Released, Count::Trial],
+            Self::Canary(_) => &[Count::InFlight, Count::Released, Count::Canary],
             Self::Upgraded => &[Count::Upgraded],
             Self::Unattributed => &[],
         }

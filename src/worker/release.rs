@@ -235,7 +235,7 @@ impl<H: Host> Worker<H> {
         }
         self.spend(count);
         locked.update(queue.app, |gate| {
-            let canary = if !refused && gate.take(now, count) { gate.trials } else { 0 };
+            let canary = if !refused && gate.take(now, count) { gate.canaries } else { 0 };
             if canary > 0 {
                 self.host.tell(Told::CanaryGoes);
             }

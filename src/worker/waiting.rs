@@ -9,9 +9,9 @@ use super::Worker;
 use super::calls::SEARCH;
 use super::host::Host;
 use crate::gate::Gate;
+use crate::gate::canary::Canary;
 use crate::gate::lane::Count;
 use crate::gate::time::Moment;
-use crate::gate::trial::Trial;
 use crate::shm::{AppId, Entry, Full};
 
 /// How often a drain looks whether processes are gone whose requests nobody counts.
@@ -33,7 +33,7 @@ pub enum Found {
     Quiet,
     /// Another call ended the pause.
     Overtaken,
-    Verdict(Trial),
+    Verdict(Canary),
     /// Another call ended the canary.
     NoVerdict,
 }
@@ -61,10 +61,10 @@ impl<H: Host> Worker<H> {
                 self.is_quiet(app, &gate, settle).then_some(Found::Quiet)
             }
             Awaited::Verdict { canary } if gate.judged == canary => {
-                Some(Found::Verdict(gate.last_trial))
+                Some(Found::Verdict(gate.last_canary))
             }
             Awaited::Verdict { canary } => {
-                let under_way = gate.trials == canary && gate.trial().is_some();
+                let under_way = gate.canaries == canary && gate.canary().is_some();
                 (!under_way).then_some(Found::NoVerdict)
             }
         }

@@ -11,8 +11,8 @@ use super::suspend::{is_late, stop, suspend};
 use super::written;
 use crate::control::Done;
 use crate::control::args::Disable;
+use crate::gate::canary::Canary;
 use crate::gate::time::{Moment, micros};
-use crate::gate::trial::Trial;
 use crate::nginx::conf::LocConf;
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::clock;
@@ -112,7 +112,7 @@ impl Waiter<'_> {
         self.conclude(worker, 409, line)
     }
 
-    fn verdict(&self, worker: &Worker, canary: &Trial) -> Answer {
+    fn verdict(&self, worker: &Worker, canary: &Canary) -> Answer {
         let (status, line) = if canary.is_good() {
             (200, Done::Disabled.line().to_owned())
         } else {

@@ -5,8 +5,8 @@ use core::ffi::c_void;
 use nginx_sys::{ngx_palloc, ngx_pool_cleanup_t};
 
 use super::outcome;
+use crate::gate::canary::Outcome;
 use crate::gate::lane::Count;
-use crate::gate::trial::Outcome;
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::request::Request;
 use crate::nginx::host::{AtBackend, Own, Passage, Worker};

@@ -2,7 +2,7 @@
 
 use nginx_sys::ngx_int_t;
 
-use crate::gate::trial::Outcome;
+use crate::gate::canary::Outcome;
 use crate::nginx::ffi::request::{Finish, Request};
 use crate::nginx::host::{Passage, Worker};
 

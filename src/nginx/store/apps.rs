@@ -157,7 +157,7 @@ pub fn snapshot(worker: &Worker) -> Vec<SavedApp> {
 
 /// What the file says of an app, and no more than that. One whose canary is out counts as paused.
 fn saved_of(name: &[u8], gate: &Gate) -> SavedApp {
-    let state = if gate.trial().is_some() { State::Paused } else { gate.state() };
+    let state = if gate.canary().is_some() { State::Paused } else { gate.state() };
     let blank = SavedApp {
         name: name.to_vec(),
         state,

@@ -278,7 +278,7 @@ fn whoever_is_not_idle_keeps_its_lanes() {
         Count::InFlight,
         Count::Upgraded,
         Count::Released,
-        Count::Trial,
+        Count::Canary,
         Count::Waiting,
     ];
     for count in counts {

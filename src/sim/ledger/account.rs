@@ -27,10 +27,10 @@ pub struct Account {
     /// When the release under way began, and when it loses its limits.
     pub begun: Moment,
     pub until: Moment,
-    pub trial: Option<Trial>,
-    pub trials: u64,
+    pub canary: Option<Canary>,
+    pub canaries: u64,
     /// That is the first of those who were held as the backend was down.
-    pub trial_of_outage: bool,
+    pub canary_of_outage: bool,
     /// How often it was closed, and the first ticket since then that is for those who arrive.
     pub closings: u64,
     pub first_ticket: Ticket,
@@ -59,7 +59,7 @@ pub struct Account {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Trial {
+pub struct Canary {
     pub size: u32,
     pub started: u32,
     /// Those that say nothing about the backend, and those of them whose clients left it no time.
@@ -79,7 +79,7 @@ impl Account {
 
     pub fn is_released_at_once(&self) -> bool {
         let at_once = self.policy.rate == 0 && self.policy.concurrency == 0;
-        self.state == State::Releasing && at_once && self.trial.is_none()
+        self.state == State::Releasing && at_once && self.canary.is_none()
     }
 
     /// Those who went through while it was open have tickets of their own.
@@ -132,7 +132,7 @@ impl Ledger {
         account.pause = pause;
         account.deadline = deadline;
         account.policy = policy;
-        account.trial = None;
+        account.canary = None;
     }
 
     pub fn disable(
@@ -141,7 +141,7 @@ impl Ledger {
         change: &Change,
         now: Moment,
         policy: Policy,
-        trial: u32,
+        canary: u32,
     ) {
         let account = &mut self.accounts[app];
         if account.state == State::Open {
@@ -150,22 +150,22 @@ impl Ledger {
         }
         let again = account.state == State::Releasing
             && account.policy == policy
-            && trial == 0
-            && account.trial.is_none();
+            && canary == 0
+            && account.canary.is_none();
         if again {
             assert_eq!(change.to, State::Releasing);
             return;
         }
         account.policy = policy;
-        if account.state == State::Down && trial == 0 {
+        if account.state == State::Down && canary == 0 {
             return self.try_first(app, change.to, now);
         }
-        self.begin_release(app, change.to, now, trial);
+        self.begin_release(app, change.to, now, canary);
     }
 
     pub fn maintenance(&mut self, app: usize) {
         self.set_state(app, State::Maintenance);
-        self.accounts[app].trial = None;
+        self.accounts[app].canary = None;
     }
 
     /// An app changes by itself.
@@ -185,7 +185,7 @@ impl Ledger {
             }
             Cause::Released => {
                 assert_eq!((account.state, change.to), (State::Releasing, State::Open));
-                assert!(account.trial.is_none(), "a release is over before its canary");
+                assert!(account.canary.is_none(), "a release is over before its canary");
                 self.let_latecomers_mingle(app, now);
                 let held = self.of(app).filter(|record| record.place == Place::Held).count();
                 assert!(held as u64 <= WINDOW, "an app is opened though {held} wait");
@@ -200,38 +200,38 @@ impl Ledger {
             }
             Cause::CanaryPassed | Cause::CanaryFailed => self.judge(app, change, now),
             Cause::Reached | Cause::Refused => {
-                assert!(account.trial_of_outage, "no request was sent to see");
+                assert!(account.canary_of_outage, "no request was sent to see");
                 self.judge(app, change, now);
             }
         }
     }
 
     fn judge(&mut self, app: usize, change: &Change, now: Moment) {
-        let number = self.accounts[app].trials;
-        let answers = |record: &&Record| record.trial == number && record.answers;
+        let number = self.accounts[app].canaries;
+        let answers = |record: &&Record| record.canary == number && record.answers;
         let answering = self.of(app).filter(answers).count() as u32;
         let account = &mut self.accounts[app];
-        let trial = account.trial.take().expect("there is a canary to judge");
+        let canary = account.canary.take().expect("there is a canary to judge");
         let late = account.until <= now;
         let good = matches!(change.cause, Cause::CanaryPassed | Cause::Reached);
-        let of_outage = account.trial_of_outage;
+        let of_outage = account.canary_of_outage;
         assert_eq!(of_outage, matches!(change.cause, Cause::Reached | Cause::Refused));
-        account.verdict = (account.trials, good);
+        account.verdict = (account.canaries, good);
         if good {
-            assert_eq!(trial.failed + trial.lost, 0, "a canary passes that failed");
-            let good = trial.good + answering;
-            assert_eq!(good + trial.void, trial.started, "a canary passes before its end");
-            assert!(late || trial.good >= trial.size, "a canary passes before its end");
-            assert!(good > 0 || trial.gone == 0, "a canary passes though nobody came back");
+            assert_eq!(canary.failed + canary.lost, 0, "a canary passes that failed");
+            let good = canary.good + answering;
+            assert_eq!(good + canary.void, canary.started, "a canary passes before its end");
+            assert!(late || canary.good >= canary.size, "a canary passes before its end");
+            assert!(good > 0 || canary.gone == 0, "a canary passes though nobody came back");
             self.begin_release(app, change.to, now, 0);
         } else if of_outage {
             assert_eq!(change.to, State::Down);
             self.set_state(app, State::Down);
         } else {
-            let good = trial.good + answering;
-            let unproven = good + trial.void < trial.started || good == 0;
-            let fails = trial.failed + trial.lost > 0 || late && unproven;
-            assert!(fails, "a canary fails for no reason: {trial:?}");
+            let good = canary.good + answering;
+            let unproven = good + canary.void < canary.started || good == 0;
+            let fails = canary.failed + canary.lost > 0 || late && unproven;
+            assert!(fails, "a canary fails for no reason: {canary:?}");
             account.deadline = Moment::NEVER;
             account.pause = 0;
             assert_eq!(change.to, State::Paused);
@@ -239,9 +239,9 @@ impl Ledger {
         }
     }
 
-    fn begin_release(&mut self, app: usize, to: State, now: Moment, trial: u32) {
+    fn begin_release(&mut self, app: usize, to: State, now: Moment, size: u32) {
         if to == State::Open {
-            assert_eq!(trial, 0, "a canary waits for requests");
+            assert_eq!(size, 0, "a canary waits for requests");
             self.open(app);
             return;
         }
@@ -254,18 +254,17 @@ impl Ledger {
         account.late_since = Moment::NEVER;
         account.until = now.plus(account.policy.timeout());
         account.paced.clear();
-        account.trials += u64::from(trial > 0);
-        let canary =
-            Trial { size: trial, started: 0, void: 0, gone: 0, good: 0, failed: 0, lost: 0 };
-        account.trial = (trial > 0).then_some(canary);
-        account.trial_of_outage = false;
+        account.canaries += u64::from(size > 0);
+        let canary = Canary { size, started: 0, void: 0, gone: 0, good: 0, failed: 0, lost: 0 };
+        account.canary = (size > 0).then_some(canary);
+        account.canary_of_outage = false;
     }
 
     /// The first of those who are held goes alone, if there is one.
     fn try_first(&mut self, app: usize, to: State, now: Moment) {
         let first = u32::from(to == State::Releasing);
         self.begin_release(app, to, now, first);
-        self.accounts[app].trial_of_outage = first > 0;
+        self.accounts[app].canary_of_outage = first > 0;
     }
 
     fn open(&mut self, app: usize) {

@@ -64,7 +64,7 @@ impl Ledger {
         let state = account.state;
         assert_ne!(state, State::Maintenance, "a request is taken back under maintenance");
         let goes_down =
-            state == State::Open || state == State::Releasing && account.trial.is_none();
+            state == State::Open || state == State::Releasing && account.canary.is_none();
         assert_eq!(taken.change.is_some(), goes_down, "taken back while it is {state:?}");
         if let Some(change) = taken.change {
             assert_eq!((change.from, change.to), (state, State::Down));

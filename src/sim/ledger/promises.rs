@@ -41,10 +41,10 @@ impl Ledger {
 
     /// A canary goes whatever the pace.
     pub(super) fn check_release(&mut self, take: &Take<'_>) {
-        let trial = self.accounts[take.app].trial.is_some();
-        assert_eq!(take.trial, trial, "whether these are a canary's");
-        if trial {
-            self.check_trial(take);
+        let canary = self.accounts[take.app].canary.is_some();
+        assert_eq!(take.canary, canary, "whether these are a canary's");
+        if canary {
+            self.check_canary(take);
         } else if !take.leaving {
             self.check_concurrency(take);
             self.check_pace(take);
@@ -60,17 +60,17 @@ impl Ledger {
         assert!(released <= limit, "{released} released requests are in flight, not {limit}");
     }
 
-    pub(super) fn check_trial(&mut self, take: &Take<'_>) {
+    pub(super) fn check_canary(&mut self, take: &Take<'_>) {
         let account = &mut self.accounts[take.app];
-        let Some(trial) = &mut account.trial else { return };
-        assert!(trial.failed == 0 || take.leaving, "a canary goes on that has failed");
-        trial.started += take.ids.len() as u32;
-        let size = trial.size;
-        let fits = trial.started - trial.void <= size;
-        assert!(fits || take.leaving, "a canary of {size} has more: {trial:?}");
-        let number = account.trials;
+        let Some(canary) = &mut account.canary else { return };
+        assert!(canary.failed == 0 || take.leaving, "a canary goes on that has failed");
+        canary.started += take.ids.len() as u32;
+        let size = canary.size;
+        let fits = canary.started - canary.void <= size;
+        assert!(fits || take.leaving, "a canary of {size} has more: {canary:?}");
+        let number = account.canaries;
         for id in take.ids {
-            self.record(*id).trial = number;
+            self.record(*id).canary = number;
         }
     }
 

@@ -2,7 +2,7 @@
 
 /// What the requests of a canary came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Trial {
+pub struct Canary {
     /// How many were asked for, 0 if no canary is under way.
     pub size: u32,
     /// How many have been released.
@@ -38,7 +38,7 @@ pub enum Verdict {
     Bad,
 }
 
-impl Trial {
+impl Canary {
     pub fn of(size: u32) -> Self {
         Self { size, ..Self::default() }
     }
@@ -114,73 +114,73 @@ mod tests {
 
     #[test]
     fn is_good_when_all_came_back() {
-        let mut trial = Trial::of(2);
-        trial.start(2);
-        trial.end(Outcome::Good);
-        assert_eq!(trial.verdict(1), Verdict::Pending);
-        trial.end(Outcome::Good);
-        assert_eq!(trial.verdict(0), Verdict::Good);
+        let mut canary = Canary::of(2);
+        canary.start(2);
+        canary.end(Outcome::Good);
+        assert_eq!(canary.verdict(1), Verdict::Pending);
+        canary.end(Outcome::Good);
+        assert_eq!(canary.verdict(0), Verdict::Good);
     }
 
     #[test]
     fn one_failure_is_enough_but_the_rest_is_awaited() {
-        let mut trial = Trial::of(5);
-        trial.start(2);
-        trial.end(Outcome::Failed(502));
-        assert_eq!(trial.verdict(1), Verdict::Pending);
-        trial.end(Outcome::Good);
-        assert_eq!(trial.verdict(0), Verdict::Bad);
-        assert_eq!(trial.status, 502);
+        let mut canary = Canary::of(5);
+        canary.start(2);
+        canary.end(Outcome::Failed(502));
+        assert_eq!(canary.verdict(1), Verdict::Pending);
+        canary.end(Outcome::Good);
+        assert_eq!(canary.verdict(0), Verdict::Bad);
+        assert_eq!(canary.status, 502);
     }
 
     #[test]
     fn a_client_that_left_makes_room_for_the_next() {
-        let mut trial = Trial::of(1);
-        trial.start(1);
-        trial.end(Outcome::Void);
-        assert_eq!((trial.left(), trial.verdict(0)), (1, Verdict::Pending));
+        let mut canary = Canary::of(1);
+        canary.start(1);
+        canary.end(Outcome::Void);
+        assert_eq!((canary.left(), canary.verdict(0)), (1, Verdict::Pending));
     }
 
     #[test]
     fn is_not_good_when_all_clients_gave_up() {
-        let mut trial = Trial::of(1);
-        trial.start(1);
-        trial.end(Outcome::Gone);
-        assert!(!trial.is_good());
-        trial.start(1);
-        trial.end(Outcome::Good);
-        assert_eq!(trial.verdict(0), Verdict::Good);
+        let mut canary = Canary::of(1);
+        canary.start(1);
+        canary.end(Outcome::Gone);
+        assert!(!canary.is_good());
+        canary.start(1);
+        canary.end(Outcome::Good);
+        assert_eq!(canary.verdict(0), Verdict::Good);
     }
 
     #[test]
     fn is_good_when_nobody_came() {
-        assert!(Trial::of(1).is_good());
+        assert!(Canary::of(1).is_good());
     }
 
     #[test]
     fn an_answer_on_its_way_is_no_failure() {
-        let mut trial = Trial::of(2);
-        trial.start(2);
-        trial.end(Outcome::Good);
-        trial.answer(true);
-        assert!(trial.is_good());
-        trial.answer(false);
-        assert!(!trial.is_good(), "it has vanished");
+        let mut canary = Canary::of(2);
+        canary.start(2);
+        canary.end(Outcome::Good);
+        canary.answer(true);
+        assert!(canary.is_good());
+        canary.answer(false);
+        assert!(!canary.is_good(), "it has vanished");
     }
 
     #[test]
     fn does_not_wait_for_an_earlier_canary_that_hangs() {
-        let mut trial = Trial::of(1);
-        trial.start(1);
-        assert_eq!(trial.verdict(3), Verdict::Pending);
-        trial.end(Outcome::Good);
-        assert_eq!(trial.verdict(2), Verdict::Good);
+        let mut canary = Canary::of(1);
+        canary.start(1);
+        assert_eq!(canary.verdict(3), Verdict::Pending);
+        canary.end(Outcome::Good);
+        assert_eq!(canary.verdict(2), Verdict::Good);
     }
 
     #[test]
     fn a_request_that_died_with_its_worker_failed() {
-        let mut trial = Trial::of(1);
-        trial.start(1);
-        assert_eq!(trial.verdict(0), Verdict::Bad);
+        let mut canary = Canary::of(1);
+        canary.start(1);
+        assert_eq!(canary.verdict(0), Verdict::Bad);
     }
 }
