@@ -92,7 +92,7 @@ start_agent() {
     "$INTERMISSION" agent "${etcd[@]}" --node "$1" --url "unix:$dir/$1/control.sock:/intermission" \
         2>"$dir/$1/agent.log" &
     processes[agent_$1]=$!
-    wait_for "$PATIENCE_SECONDS" grep -q 'is part of the fleet' "$dir/$1/agent.log" ||
+    wait_for "$PATIENCE_SECONDS" grep -qs 'is part of the fleet' "$dir/$1/agent.log" ||
         die "the agent does not start" "$(cat "$dir/$1/agent.log")"
 }
 
