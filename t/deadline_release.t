@@ -19,29 +19,25 @@ use constant { LARGE => 1500, SMALL => 100, APART => 0.002, AHEAD => 3 };
 my $t = Intermission::Test->new(connections => 4 * LARGE);
 $t->start(default_server(<<'EOF'));
     listen 127.0.0.1:%%PORT_80%% backlog=4096;
-    keepalive_requests 100000;
     intermission_app_name $arg_app;
     location / { empty_gif; }
 EOF
 
-my $operator = $t->client;
-sub call { return $operator->get("/intermission/$_[0]")->response }
-
-call('enable?app=large');
+$t->enable('large');
 my @clients = map { $t->client->get('/x?app=large') } 1 .. LARGE;
-wait_for { call('status?app=large&format=json')->json->{held} == LARGE } 'all of the large app to be held';
+$t->wait_held(LARGE, 'large');
 
 my $begin = time + AHEAD;
 for my $number (1 .. SMALL) {
     my $left = $begin + $number * APART - time;
-    call(sprintf 'enable?app=small%d&for=%dms', $number, 1000 * $left);
+    $t->must('enable', app => "small$number", for => int(1000 * $left) . 'ms');
     push @clients, $t->client->get("/x?app=small$number");
 }
 cmp_ok time, '<', $begin, 'all are held before the first deadline' or $t->finish;
 sleep $begin - time;
-is call('disable?app=large')->status, 200, 'the large app is released';
+is $t->disable('large')->status, 200, 'the large app is released';
 
 is answered(@clients), LARGE + SMALL, 'all are answered';
-is call('status?app=large&format=json')->status, 200, 'and the worker is at work';
+is $t->control('status', app => 'large')->status, 200, 'and the worker is at work';
 
 $t->finish;
