@@ -176,9 +176,9 @@ cut_a_node_off() {
     step "paused at all; the agent of node three is stopped now"
     kill -STOP "${processes[agent_three]}"
     wait_for "$PATIENCE_SECONDS" grep -q 'node three is lost' "$told" || die "nobody was told" "$(cat "$told")"
-    step "told, while node three is $(state_at three)"
     local state
     state=$(state_at three)
+    step "told, while node three is $state"
     wait "$run" || status=$?
     step "the command was stopped, and run ended with $status: node one is $(state_at one), node three $(state_at three)"
     cat "$told" >&2
