@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 #
 # What is built names no folder of the machine that it was built on, and so is the same wherever it is built. Sourced by
-# config.make, debian/rules and packaging/intermission.spec, which sh runs.
+# scripts, and by config.make, debian/rules and packaging/intermission.spec, which sh runs.
 #
 #     remap_paths SOURCE    has rustc write other names for SOURCE, for the folder that cargo builds in, and for cargo's own
 
