@@ -18,7 +18,9 @@ root_new() {
     _root=$(mktemp -d "$TARGET/roots/$2.XXXXXX")
     at_exit rm -rf --one-file-system -- "$_root"
     tar -C "$_root" -xf "$archive"
+    # It finds and trusts whom this machine does.
     cp -L -- /etc/resolv.conf "$_root/etc/resolv.conf"
+    cp -L -- /etc/ssl/certs/ca-certificates.crt "$_root/etc/ssl/certs/ca-certificates.crt"
 }
 
 _root_download() {
