@@ -32,8 +32,6 @@ my $conf = <<'EOC';
     intermission_auto_interval 20ms;
     server {
         listen 127.0.0.1:%%PORT_80%%;
-        resolver 127.0.0.1:%%PORT_nobody%%;
-        resolver_timeout 100ms;
         intermission_app_name app-$uri;
         location / { proxy_read_timeout 200ms; proxy_pass http://%%ORIGIN%%; }
         location /refused { proxy_pass http://127.0.0.1:%%PORT_nobody%%; }
@@ -48,7 +46,6 @@ my $conf = <<'EOC';
             proxy_pass http://127.0.0.1:%%PORT_slow%%;
         }
         location /abrupt { proxy_pass http://127.0.0.1:%%PORT_abrupt%%; }
-        location /name { set $name nowhere.invalid; proxy_pass http://$name; }
         location /tls-refused { proxy_pass https://127.0.0.1:%%PORT_tls%%; }
         location /tls-broken { proxy_pass https://127.0.0.1:%%PORT_taker%%; }
         location /intermission/ { intermission_control; }
@@ -124,7 +121,6 @@ is_usual('/taken', 502, 'a first server that got bytes, and a second one that is
 is_deeply [taken()], [ 'GET /reset', 'GET /taken' ], 'each is asked for once';
 is_usual('/tls-broken', 502, 'TLS that breaks off');
 is scalar(taken()), 3, 'there is no second try';
-is_usual('/name', 502, 'a name that is not found');
 
 # No server that nginx would ask.
 is $t->get('/fails')->status, 502, 'off: both servers have failed';

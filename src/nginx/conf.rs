@@ -12,7 +12,7 @@ use nginx_sys::{NGX_DECLINED, ngx_array_t, ngx_http_test_predicates, ngx_int_t};
 use ngx::http::HttpModuleConfExt;
 
 use crate::gate::policy::Policy;
-use crate::nginx::ffi::configuring::Configuring;
+use crate::nginx::ffi::configuring::{Configuring, Location};
 use crate::nginx::ffi::cycle::Cycle;
 use crate::nginx::ffi::identity::module;
 use crate::nginx::ffi::memory::Memory;
@@ -35,8 +35,8 @@ pub struct MainConf {
     /// Where the state is kept.
     pub state_file: Option<PathBuf>,
     pub coverage: Coverage,
-    /// Whether there is a place that holds requests by itself.
-    pub needs_backends: bool,
+    /// Where requests are held by themselves.
+    holding: Vec<Location<'static>>,
 }
 
 /// When the gate reads the body of a request that it holds.
@@ -93,6 +93,10 @@ pub enum Standing {
     /// denies it is not final.
     Precontent,
 }
+
+/// How often one request may be sent to see whether its backend is there. Each time takes up to 9 KB of its
+/// memory, which is given back when it is over.
+pub const MOST_TRIES: u32 = 1000;
 
 /// No app has so large a number.
 pub const NO_NUMBER: usize = usize::MAX;
@@ -260,7 +264,7 @@ impl Default for MainConf {
             names: vec![b"default".to_vec()],
             state_file: None,
             coverage: Coverage::new(),
-            needs_backends: false,
+            holding: Vec::new(),
         }
     }
 }
@@ -292,6 +296,19 @@ impl MainConf {
     pub unsafe fn set_memory(&mut self, memory: Memory<'_>) {
         // SAFETY: it is there for as long as this is.
         self.memory = Some(unsafe { Memory::new(memory.as_ptr()) });
+    }
+
+    /// # Safety
+    ///
+    /// The place is of this configuration.
+    pub unsafe fn holds_by_itself(&mut self, place: Location<'_>) {
+        // SAFETY: it is there for as long as this is.
+        self.holding.push(unsafe { Location::new(place.as_ptr()) });
+    }
+
+    /// Where requests are held by themselves.
+    pub fn holding<'c>(cf: &mut Configuring<'c>) -> Vec<Location<'c>> {
+        Self::of(cf).map(|main| main.holding.clone()).unwrap_or_default()
     }
 
     /// Whether memory for the zone has been asked for.

@@ -19,6 +19,8 @@ pub mod inotify;
 pub mod living;
 pub mod local;
 pub mod memory;
+pub mod passers;
+pub mod passing;
 pub mod paths;
 pub mod pool;
 pub mod processes;

@@ -112,15 +112,16 @@ impl Configure for SetUp {
     fn configure(cf: &mut Configuring<'_>) -> Option<()> {
         let main = MainConf::of(cf)?;
         let (has_zone, needs_zone) = (main.has_memory(), main.needs_zone);
-        let (needs_backends, needs_precontent) = (main.needs_backends, main.needs_precontent);
+        let needs_precontent = main.needs_precontent;
         if !has_zone && !needs_zone {
             return keep_pause(cf);
         }
         if !has_zone {
             zone::add_zone(cf, zone::DEFAULT_SIZE)?;
         }
-        if needs_backends {
-            backend::install(cf)?;
+        let holding = MainConf::holding(cf);
+        if !holding.is_empty() {
+            backend::install(cf, &holding)?;
         }
         if needs_precontent {
             let phase = ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE;

@@ -9,6 +9,7 @@ mod hooks;
 
 pub use answer::ErrorShown;
 pub use entries::{Handler, Then, Turn, handler, turn};
+pub(super) use hooks::{FORMERS, Former, at_each_place};
 pub use hooks::{Finish, Output, Search, Sender, search_with};
 
 use core::ffi::c_void;

@@ -5,13 +5,15 @@ use ngx::http::{HttpModuleMainConf, NgxHttpUpstreamModule};
 
 use super::take_back;
 use crate::nginx::conf::LocConf;
-use crate::nginx::ffi::configuring::Configuring;
+use crate::nginx::ffi::configuring::{Configuring, Location};
 use crate::nginx::ffi::groups::{self, Group};
+use crate::nginx::ffi::passing::{Ready, ready_with};
 use crate::nginx::ffi::request::{Finish, Output, Request, Search, Sender, search_with};
 use crate::nginx::host::{Passage, Worker};
 
 /// At the end of the `http` block: nothing else is left to be set up for its groups.
-pub fn install(cf: &mut Configuring<'_>) -> Option<()> {
+pub fn install(cf: &Configuring<'_>, holding: &[Location<'_>]) -> Option<()> {
+    ready_with::<Begin>(cf, holding);
     // SAFETY: nginx's upstream module has an array of pointers to the groups that it has set up, which stay as
     // long as the configuration, and at which nobody else looks now.
     unsafe {
@@ -23,7 +25,7 @@ pub fn install(cf: &mut Configuring<'_>) -> Option<()> {
     Some(())
 }
 
-/// nginx begins to look for a server of a group.
+/// nginx begins to look for a server.
 struct Begin;
 
 impl Search for Begin {
@@ -49,12 +51,28 @@ impl Search for Begin {
             // There is somebody who waited until the servers of the group are back.
             groups::forgive(group, worker.state_change_of(passage));
         }
-        if passage.is_through() && may_wait(request) {
-            passage.own.arrive();
-            request.finish_with::<End>();
-            if passage.canary().is_some() {
-                watch_sending(request, passage);
-            }
+        see_off(request, passage);
+    }
+}
+
+impl Ready for Begin {
+    fn wants(request: Request<'_>) -> bool {
+        request.is_main() && Passage::find(request).is_some()
+    }
+
+    fn is_ready(request: Request<'_>) {
+        if let Some(passage) = Passage::find(request) {
+            see_off(request, passage);
+        }
+    }
+}
+
+/// Makes sure that it shows what becomes of a request at its backend.
+fn see_off(request: Request<'_>, passage: &Passage) {
+    if passage.is_through() && may_wait(request) {
+        passage.own.arrive();
+        if request.finish_with::<End>() && passage.canary().is_some() {
+            watch_sending(request, passage);
         }
     }
 }

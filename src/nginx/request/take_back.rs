@@ -1,13 +1,15 @@
 //! Taking a request back that could not be sent to its backend: it is held where it is, behind its phases,
 //! and the backend is asked anew when its turn comes.
 
+use core::time::Duration;
+
 use nginx_sys::ngx_int_t;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::{entrance, hold};
 use crate::gate::outage::Terms;
-use crate::nginx::conf::{LocConf, Probe, Replay};
+use crate::nginx::conf::{LocConf, MOST_TRIES, Probe, Replay};
 use crate::nginx::ffi::request::Request;
 use crate::nginx::host::{AtBackend, Passage, Taken, Worker, look_at_answers};
 use crate::worker::Patience;
@@ -17,24 +19,15 @@ use crate::worker::Patience;
 /// as [`park`]. The request is a main one, which went through.
 pub fn consider(request: Request<'_>, passage: &Passage, rc: ngx_int_t) {
     let (Some(at), Some(conf)) = (passage.at_backend(), LocConf::of(request)) else { return };
-    let is_unsent = request.is_unsent() && !request.servers().into_iter().any(is_forbidden);
+    let is_unsent = request.is_unsent() && !is_mistake(request);
     let may_wait = is_unsent || may_be_repeated(request, at, conf, rc);
     let Some(worker) = Worker::here().filter(|_| may_wait) else { return };
     // The gate was open when it came, so that nobody asked.
     if entrance::bypasses(request, conf) {
         return;
     }
-    let probe = conf.auto_probe.clone().unwrap_or_default();
-    let patience = Patience {
-        terms: Terms {
-            longest: conf.auto_max_time(),
-            interval: conf.auto_interval(),
-            first_probes: probe == Probe::Request,
-            policy: conf.policy(),
-        },
-        looks: conf.interval(),
-        max_held: conf.max_held.unwrap_or(0),
-    };
+    let probe = probe(request, conf);
+    let patience = patience(conf, &probe);
     let status = u32::try_from(rc).unwrap_or_default();
     let taken = worker.take_back(passage, passage.own.arrived(), &patience, status, !is_unsent);
     let Some(until) = taken else { return };
@@ -57,6 +50,30 @@ pub fn consider(request: Request<'_>, passage: &Passage, rc: ngx_int_t) {
     }
 }
 
+/// How it is seen that the backend is back. Servers that were found by their name may be others by then.
+fn probe(request: Request<'_>, conf: &LocConf) -> Probe {
+    if request.looks_servers_up() {
+        return Probe::Request;
+    }
+    conf.auto_probe.clone().unwrap_or_default()
+}
+
+fn patience(conf: &LocConf, probe: &Probe) -> Patience {
+    let (longest, interval) = (conf.auto_max_time(), conf.auto_interval());
+    let first_probes = *probe == Probe::Request;
+    let least = if first_probes { longest / MOST_TRIES } else { Duration::ZERO };
+    Patience {
+        terms: Terms {
+            longest,
+            interval: interval.max(least),
+            first_probes,
+            policy: conf.policy(),
+        },
+        looks: conf.interval(),
+        max_held: conf.max_held.unwrap_or(0),
+    }
+}
+
 /// Whether a request is asked again that broke off on its way: one that changes nothing, and of whose
 /// answer nothing has come.
 fn may_be_repeated(request: Request<'_>, at: &AtBackend, conf: &LocConf, rc: ngx_int_t) -> bool {
@@ -68,7 +85,13 @@ fn may_be_repeated(request: Request<'_>, at: &AtBackend, conf: &LocConf, rc: ngx
         && request.is_at_its_end()
 }
 
-/// Whether a server is a socket that nginx may not connect to: that does not pass by itself.
+/// Whether nothing of it passes by itself.
+fn is_mistake(request: Request<'_>) -> bool {
+    let is_nameless = request.looks_servers_up() && !request.has_resolver();
+    is_nameless || request.servers().into_iter().any(is_forbidden)
+}
+
+/// Whether a server is a socket that nginx may not connect to.
 fn is_forbidden(name: &[u8]) -> bool {
     let Some(path) = name.strip_prefix(b"unix:") else { return false };
     matches!(access(path, Access::WRITE_OK), Err(Errno::ACCESS | Errno::PERM))

@@ -3,7 +3,7 @@
 use nginx_sys::NGX_LOG_EMERG;
 
 use crate::nginx::conf::app::AppName;
-use crate::nginx::conf::{LocConf, MainConf, NO_NUMBER, Probe, Standing, coverage};
+use crate::nginx::conf::{LocConf, MOST_TRIES, MainConf, NO_NUMBER, Probe, Standing, coverage};
 use crate::nginx::control::Control;
 use crate::nginx::ffi::configuring::{Configuring, Location, Merge};
 
@@ -35,9 +35,13 @@ impl Merge for LocConf {
 
 /// What stands for a gate in the configuration as a whole.
 fn note_gate(conf: &LocConf, cf: &mut Configuring<'_>) {
+    let location = cf.location().filter(|_| conf.auto == Some(true));
     let Some(main) = MainConf::of(cf) else { return };
     main.needs_precontent |= conf.standing == Standing::Precontent;
-    main.needs_backends |= conf.auto == Some(true);
+    if let Some(location) = location {
+        // SAFETY: that is where this configuration is at.
+        unsafe { main.holds_by_itself(location) };
+    }
     let app = main.name_of(conf.app.unwrap_or(AppName::Fixed(0))).to_vec();
     let place = coverage::place(cf, &app);
     if let Some(main) = MainConf::of(cf) {
@@ -81,10 +85,6 @@ fn stays_control(location: Location<'_>) -> bool {
     stays
 }
 
-/// How often one request may be sent to see whether its backend is there. Each time takes up to 9 KB of its
-/// memory, which is given back when it is over.
-const MOST_TRIES: u128 = 1000;
-
 fn check_probes(conf: &LocConf, cf: &Configuring<'_>) -> Option<()> {
     if !asks_too_often(conf) {
         return Some(());
@@ -102,5 +102,5 @@ fn check_probes(conf: &LocConf, cf: &Configuring<'_>) -> Option<()> {
 fn asks_too_often(conf: &LocConf) -> bool {
     conf.auto == Some(true)
         && conf.auto_probe == Some(Probe::Request)
-        && conf.auto_max_time().as_millis() > MOST_TRIES * conf.auto_interval().as_millis()
+        && conf.auto_max_time() > conf.auto_interval() * MOST_TRIES
 }

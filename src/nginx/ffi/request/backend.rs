@@ -3,9 +3,10 @@
 use core::ptr;
 
 use nginx_sys::{
-    NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_event_pipe_t, ngx_http_upstream_state_t, ngx_http_upstream_t,
-    ngx_msec_t,
+    NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_event_pipe_t, ngx_http_upstream_resolved_t,
+    ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_msec_t,
 };
+use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
 
 use super::Request;
 use crate::nginx::ffi::client::Connection;
@@ -15,19 +16,22 @@ use crate::nginx::ffi::living::{Living, reaches};
 
 type State = ngx_http_upstream_state_t;
 
-pub(super) type Upstream<'r> = Living<'r, ngx_http_upstream_t>;
+pub(in crate::nginx::ffi) type Upstream<'r> = Living<'r, ngx_http_upstream_t>;
 
 /// nginx's sign for a time that has not come.
 const NEVER: ngx_msec_t = ngx_msec_t::MAX;
 
 reaches!(Request<'r> {
     /// In the request's pool.
-    pub(super) fn upstream() -> Option<Upstream<'r>> = upstream;
+    pub(in crate::nginx::ffi) fn upstream() -> Option<Upstream<'r>> = upstream;
 });
 
 reaches!(Upstream<'r> {
     /// The servers that are asked: part of the configuration that the request is served with.
     fn group() -> Option<Group<'r>> = upstream;
+
+    /// What came of an address with variables, in the request's pool.
+    fn resolved() -> Option<Living<'r, ngx_http_upstream_resolved_t>> = resolved;
 
     /// In the configuration, or in the request's pool.
     fn schema() -> &'r [u8] = schema;
@@ -97,6 +101,23 @@ impl<'r> Request<'r> {
             let name = |state: &State| unsafe { state.peer.as_ref().map(|name| bytes(name)) };
             states.iter().filter_map(name).collect()
         })
+    }
+
+    /// Whether the servers are found by their name at each request, so that they may be others next time.
+    pub fn looks_servers_up(self) -> bool {
+        let looks_up = |it: &ngx_http_upstream_resolved_t| it.sockaddr.is_null();
+        self.upstream().is_some_and(|upstream| {
+            upstream.group().is_none() && upstream.resolved().is_some_and(|it| it.see(looks_up))
+        })
+    }
+
+    /// Whether there is somebody to ask for the address that belongs to a name.
+    pub fn has_resolver(self) -> bool {
+        // SAFETY: each location has a resolver, which knows no server if there is no directive for it.
+        unsafe {
+            let core = NgxHttpCoreModule::location_conf(&*self.as_ptr());
+            core.and_then(|core| core.resolver.as_ref()).is_some_and(|it| it.connections.nelts > 0)
+        }
     }
 
     /// The names of the servers that can be asked for it.

@@ -5,11 +5,11 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::marker::PhantomData;
 use core::mem::replace;
-use core::ptr;
+use core::ptr::{self, fn_addr_eq};
 
 use nginx_sys::{
-    NGX_ERROR, ngx_chain_t, ngx_http_request_t, ngx_http_upstream_srv_conf_t, ngx_int_t,
-    ngx_output_chain_filter_pt,
+    NGX_ERROR, ngx_chain_t, ngx_chain_writer, ngx_http_request_t, ngx_http_upstream_srv_conf_t,
+    ngx_int_t, ngx_output_chain_filter_pt,
 };
 
 use super::Request;
@@ -54,16 +54,21 @@ pub struct Output(ngx_output_chain_filter_pt, *mut c_void);
 
 /// What has been there where ours is: a few functions, whatever the number of requests and groups. So each of
 /// them has a function of ours to itself, and nothing has to be remembered of who had it.
-struct Former<F>([Cell<Option<F>>; FORMERS]);
+pub struct Former<F>([Cell<Option<F>>; FORMERS]);
 
-const FORMERS: usize = 16;
+pub const FORMERS: usize = 16;
 
 static INITS: Local<Former<Init>> = Local::new(Former::new());
 static FINALIZES: Local<Former<Finalize>> = Local::new(Former::new());
 
 impl<F: Copy + PartialEq> Former<F> {
-    const fn new() -> Self {
+    pub const fn new() -> Self {
         Self([const { Cell::new(None) }; FORMERS])
+    }
+
+    #[inline(always)]
+    pub fn at(&self, place: usize) -> Option<F> {
+        self.0.get(place).and_then(Cell::get)
     }
 
     #[inline(always)]
@@ -72,7 +77,7 @@ impl<F: Copy + PartialEq> Former<F> {
     }
 
     /// The place of a function among them, if there is room.
-    fn place_of(&self, former: F) -> Option<usize> {
+    pub fn place_of(&self, former: F) -> Option<usize> {
         let at = self.0.iter().position(|it| it.get().is_none_or(|known| known == former))?;
         self.0[at].set(Some(former));
         Some(at)
@@ -102,6 +107,8 @@ macro_rules! at_each_place {
     };
 }
 
+pub(in crate::nginx::ffi) use at_each_place;
+
 struct Ours<T>(PhantomData<T>);
 
 impl<T: Search> Ours<T> {
@@ -125,7 +132,7 @@ unsafe extern "C" fn init<S: Search, const PLACE: usize>(
     request: *mut ngx_http_request_t,
     group: *mut ngx_http_upstream_srv_conf_t,
 ) -> ngx_int_t {
-    let former = INITS.get().0[PLACE].get();
+    let former = INITS.get().at(PLACE);
     // SAFETY: nginx passes a request that has an upstream, and keeps it until it has an answer; and its group,
     // which the configuration has.
     let (living, servers) = unsafe { (Request::new(request), Group::new(group)) };
@@ -143,7 +150,7 @@ unsafe extern "C" fn finalize<F: Finish, const PLACE: usize>(
     request: *mut ngx_http_request_t,
     rc: ngx_int_t,
 ) {
-    let former = FINALIZES.get().0[PLACE].get();
+    let former = FINALIZES.get().at(PLACE);
     if F::wants(rc) {
         return finish_slowly::<F>(request, rc, former);
     }
@@ -202,10 +209,12 @@ impl Request<'_> {
         is_first
     }
 
-    /// Lets `F` know when nginx is through with the backend. Whether it will.
+    /// Lets `F` know when nginx is through with the backend. `false`, and nothing is done, if it will
+    /// already, or cannot.
     pub fn finish_with<F: Finish>(self) -> bool {
         let Some(upstream) = self.upstream() else { return false };
-        let former = upstream.see(|it| it.finalize_request);
+        let is_ours = |it: Finalize| Ours::<F>::FINALIZES.iter().any(|&own| fn_addr_eq(own, it));
+        let former = upstream.see(|it| it.finalize_request).filter(|it| !is_ours(*it));
         let place = former.and_then(|former| FINALIZES.get().place_of(former));
         let ours = place.and_then(|place| Ours::<F>::FINALIZES.get(place));
         ours.is_some_and(|ours| {
@@ -224,7 +233,10 @@ impl Request<'_> {
         let context = ptr::from_ref(sender).cast_mut().cast();
         self.upstream()?.change(|it| {
             let former = it.output.output_filter.replace(send::<S>);
-            Some(Output(former, replace(&mut it.output.filter_ctx, context)))
+            let former_context = replace(&mut it.output.filter_ctx, context);
+            // What nginx takes where a module has said nothing.
+            let plain = Output(Some(ngx_chain_writer), (&raw mut it.writer).cast());
+            Some(former.map_or(plain, |former| Output(Some(former), former_context)))
         })
     }
 }
