@@ -67,10 +67,11 @@ _packages_differ() {
 _words_differ() {
     printf '%s:\n' "${1##*/}"
     _parts_differ "$1" "$2"
-    diff <(_words "$1") <(_words "$2") | grep '^[<>]' | head -n 20 || true
+    comm -23 <(_words "$1") <(_words "$2") | sed -n '1,10s/^/  only in the first:  /p'
+    comm -13 <(_words "$1") <(_words "$2") | sed -n '1,10s/^/  only in the second: /p'
 }
 
-_words() { strings -a -- "$1" | sort -u; }
+_words() { strings -a -n 8 -- "$1" | sort -u; }
 
 # Nothing where a file is no library.
 _parts_differ() {
