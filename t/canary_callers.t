@@ -49,6 +49,7 @@ sub end {
 # The caller hangs up.
 begin(200);
 $caller->close;
+wait_for { $t->server->accessed(qr/^499 /) } 'it to be noticed';
 calm();
 $origin->answer;
 is $clients[-1]->response->status, 200, 'a caller hangs up: a good canary lets the rest go';

@@ -4,7 +4,8 @@ use core::ptr;
 
 use nginx_sys::{
     NGX_ERROR, NGX_OK, ngx_buf_t, ngx_chain_t, ngx_http_discard_request_body,
-    ngx_http_output_filter, ngx_http_send_header, ngx_int_t, ngx_str_t,
+    ngx_http_discarded_request_body_handler, ngx_http_output_filter, ngx_http_send_header,
+    ngx_int_t, ngx_str_t,
 };
 
 use super::Request;
@@ -87,9 +88,11 @@ impl Request<'_> {
         }
     }
 
-    /// Whether a body is on its way that is not wanted.
+    /// Whether a body is on its way that is not wanted. Asked by what reads it: freenginx sets `discard_body` also where
+    /// nothing is to come.
     pub fn discards_body(self) -> bool {
-        self.see(|it| it.discard_body() != 0)
+        let discards: unsafe extern "C" fn(_) = ngx_http_discarded_request_body_handler;
+        self.see(|it| it.read_event_handler).is_some_and(|reads| ptr::fn_addr_eq(reads, discards))
     }
 
     /// Sends an answer; the headers that it has besides have been added. Returns what a handler shall
