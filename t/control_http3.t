@@ -33,6 +33,7 @@ $t->start(<<'EOC');
         ssl_protocols TLSv1.3;
         location /intermission/ { intermission_control any; }
         location /local/ { intermission_control; }
+        location /plain { intermission off; return 204; }
         location /mirrored {
             intermission off;
             mirror /intermission/enable;
@@ -49,6 +50,9 @@ sub post {
 }
 
 my $ops = 'ops.internal';
+
+# nginx before 1.28.1 and 1.29.1 answers 400 to a Host with a port where there is no :authority, whatever it is for.
+my $refused = post('/plain', authority => undef, headers => ["host: $ops:8443"]) == 400;
 for (
     [ $ops, [], $ops, 200 ],
     [ $ops, [], 'OPS.internal', 200 ],
@@ -65,6 +69,7 @@ for (
     )
 {
     my ($authority, $host, $page, $status) = @$_;
+    next if $refused && !defined $authority && "@$host" =~ /:8443/;
     my @headers = (@$host, "origin: https://$page");
     is post('/intermission/enable', authority => $authority, headers => \@headers), $status,
         join ', ', "POST to " . ($authority // 'no authority'), @headers;
