@@ -49,7 +49,10 @@ for my $wanted (@wanted) {
 my $missing = $t->hold(GET => '/missing', app => 'all');
 ok $_->silent, 'held, without a page' for @clients, $missing;
 my $origin = $t->origin;
-is $_->response->status, 200, 'answered by the backend' for @clients;
+for my $response (map { $_->response } @clients) {
+    is $response->status, 200, 'answered by the backend';
+    is $response->header('Content-Type'), undef, 'with nothing of the error in the header';
+}
 my $found = $missing->response;
 is $found->status, 404, 'what was a 404 is one in the end';
 is $found->body, "/instead?app=all\n", 'with what the backend said';

@@ -13,6 +13,7 @@ use lib "$Bin/lib";
 use Intermission::Test;
 
 my $t = Intermission::Test->new;
+$t->write_file('behind', 'a file');
 $t->start(<<'EOF');
     proxy_cache_path %%FOLDER%%/cache keys_zone=cache:1m use_temp_path=off;
     intermission on;
@@ -46,6 +47,8 @@ $t->start(<<'EOF');
         location /asked { auth_request /question; proxy_pass http://%%ORIGIN%%; }
         location /asks-nobody { auth_request /part; proxy_pass http://127.0.0.1:%%PORT_other%%; }
         location /question { proxy_pass http://127.0.0.1:%%PORT_other%%; }
+        location /behind { post_action /after; root %%FOLDER%%; }
+        location /after { proxy_pass http://127.0.0.1:%%PORT_nobody%%; }
         location /led { proxy_pass http://127.0.0.1:%%PORT_other%%; }
         location /there { internal; intermission_app_name there; proxy_pass http://127.0.0.1:%%PORT_nobody%%; }
         location /intermission/ { intermission_control; }
@@ -114,6 +117,13 @@ is $t->get('/asks-nobody')->status, 500, 'a question that nobody answers: the us
 # An answer that leads to a place whose backend is down: something was sent already.
 is $t->get('/led')->status, 502, 'X-Accel-Redirect: the usual error';
 is $t->status('there')->{totals}{held}, 0, 'and nobody is held';
+
+# What runs behind an answer.
+$held = $t->status->{totals}{held};
+is $t->get('/behind')->status, 200, 'an answer with something behind it';
+$t->logs(qr{connect\(\) failed.* upstream: "http://[^/]+/after"}, 'that finds nobody');
+is $t->status->{state}, 'open', 'which is no outage';
+is $t->status->{totals}{held}, $held, 'and not held';
 
 # A copy to nobody.
 $other->stop;

@@ -59,22 +59,20 @@ unsafe extern "C" fn handle<R: Ready, const PLACE: usize>(
         // SAFETY: what this stands in for is given what this was given.
         return unsafe { former(request) };
     }
-    // The upstream module begins nothing for a request that waits for a file.
+    // The upstream module begins nothing for a request that waits for a file. Who has to read a body first
+    // shows that by a reader.
     living.change(|it| it.set_aio(1));
-    let reads = living.block_reading_for_now();
+    living.block_reading();
     // SAFETY: as above. nginx's own modules say that they are done when the request waits for its body, or
     // its backend.
     let rc = unsafe { former(request) };
     living.change(|it| it.set_aio(0));
-    let waits_for_body = living.reads_something_else(reads);
-    if rc == NGX_DONE as ngx_int_t && living.tells_when_ready::<R>() && !waits_for_body {
+    if rc == NGX_DONE as ngx_int_t && living.tells_when_ready::<R>() && !living.reads_body() {
         // SAFETY: the request has an upstream, which has not begun, and waits for nothing else.
         unsafe { ngx_http_upstream_init(request) };
     }
     rc
 }
-
-type Reader = unsafe extern "C" fn(*mut ngx_http_request_t);
 
 impl Request<'_> {
     /// Whether nobody has been answered, and nothing else is waited for.
@@ -82,21 +80,9 @@ impl Request<'_> {
         self.see(|it| it.header_sent() == 0 && it.aio() == 0)
     }
 
-    /// So that it shows if somebody begins to read a body. What was to be called before.
-    fn block_reading_for_now(self) -> Option<Reader> {
-        self.change(|it| it.read_event_handler.replace(ngx_http_block_reading))
-    }
-
-    /// Whether somebody reads since then. If not, all is as it was.
-    fn reads_something_else(self, before: Option<Reader>) -> bool {
-        let blocks: Reader = ngx_http_block_reading;
-        self.change(|it| {
-            let reads = !it.read_event_handler.is_some_and(|it| fn_addr_eq(it, blocks));
-            if !reads {
-                it.read_event_handler = before;
-            }
-            reads
-        })
+    fn reads_body(self) -> bool {
+        let blocks: unsafe extern "C" fn(_) = ngx_http_block_reading;
+        !self.see(|it| it.read_event_handler).is_some_and(|it| fn_addr_eq(it, blocks))
     }
 
     /// Lets `R` know when the request is ready for the backend that was chosen for it. `false`, if it was

@@ -23,7 +23,7 @@ pub fn consider(request: Request<'_>, passage: &Passage, rc: ngx_int_t) {
     let may_wait = is_unsent || may_be_repeated(request, at, conf, rc);
     let Some(worker) = Worker::here().filter(|_| may_wait) else { return };
     // The gate was open when it came, so that nobody asked.
-    if entrance::bypasses(request, conf) {
+    if request.is_afterthought() || entrance::bypasses(request, conf) {
         return;
     }
     let probe = probe(request, conf);

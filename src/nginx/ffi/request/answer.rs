@@ -61,7 +61,6 @@ impl Request<'_> {
             answer.status_line = nothing;
             answer.content_type = nothing;
             answer.content_type_len = 0;
-            answer.content_type_lowcase = ptr::null_mut();
             answer.content_length_n = -1;
         });
     }

@@ -187,13 +187,7 @@ impl<'r> Request<'r> {
 
     /// The backend is asked as if nobody had been.
     pub fn forget_backend(self) {
-        self.change(|it| {
-            it.upstream_states = ptr::null_mut();
-            #[cfg(ngx_feature = "http_cache")]
-            {
-                it.cache = ptr::null_mut();
-            }
-        });
+        self.change(|it| it.upstream_states = ptr::null_mut());
     }
 }
 
