@@ -59,7 +59,7 @@ impl Call {
         match self {
             Self::Status | Self::Metrics | Self::Dashboard => &[],
             Self::Enable => &["for", "drain", "settle", "keep", "pause"],
-            Self::Disable => &["rate", "burst", "concurrency", "canary", "pause"],
+            Self::Disable => &["rate", "burst", "concurrency", "canary", "for", "pause"],
             Self::Maintenance => &["retry_after"],
         }
     }

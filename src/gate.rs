@@ -162,7 +162,7 @@ pub struct Gate {
     /// been held, if it is one at once.
     latecomers: Ticket,
     late_since: Moment,
-    /// When a pause ends by itself.
+    /// When a pause ends by itself, be it one that the canary which is out brings back.
     pub deadline: Moment,
     /// `Retry-After` of the maintenance answers in seconds, 0 for none.
     pub retry_after: u64,
@@ -463,6 +463,7 @@ impl Gate {
             self.pauses += 1;
             return Some(self.change(State::Paused, now, Cause::CanaryFailed));
         }
+        self.deadline = Moment::NEVER;
         self.begin_release(now);
         let to = if is_empty(survey) { State::Open } else { State::Releasing };
         let cause = if self.canary_of_outage { Cause::Reached } else { Cause::CanaryPassed };

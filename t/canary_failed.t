@@ -127,5 +127,27 @@ is answered(@clients[ 3 .. $#clients ]), COUNT - 3,
     'all are answered';
 is_deeply [ ($origin->uris)[ 3 .. COUNT - 1 ] ], [ map {"/$_"} 4 .. COUNT ], 'in order';
 $t->server->wait_logged(qr/from releasing to paused by a canary that failed, 17 held/);
+$t->wait_state('open');
+
+# With a deadline, the pause that a failure brings back ends by itself, and one that is good has none to come.
+$t->enable;
+@clients = map { $t->hold(GET => $_) } '/500', '/2', '/3';
+$answer = $t->control('disable', canary => 1, for => '2s', format => 'json');
+is $answer->status, 409, 'a canary with a deadline fails';
+ok $answer->json->{resumes_at}, 'and the pause has it';
+is answered(@clients[ 1, 2 ]), 2, 'so the rest goes by itself';
+$t->wait_state('open');
+$t->enable;
+@clients = map { $t->hold(GET => $_) } '/slow?1', '/2';
+$origin->forget;
+$caller = $t->call('disable', canary => 1, for => '1h');
+$origin->wait_requests(1);
+is $t->status->{resumes_at}, undef, 'what is not paused has no deadline';
+$origin->answer;
+is $caller->response->status, 200, 'a canary with a deadline is good';
+is answered(@clients), 2, 'all go';
+$t->enable;
+is $t->status->{resumes_at}, undef, 'and the next pause has none of it';
+$t->disable;
 
 $t->finish;

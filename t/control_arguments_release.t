@@ -69,6 +69,7 @@ my %wrong = (
         burst => [ $count, @no_counts ],
         concurrency => [ $count, @no_counts ],
         canary => [ $count, @no_counts ],
+        for => [ $time, @no_times ],
     },
     maintenance => { retry_after => [ 'a time from 1s to 1d', @no_times, '999ms' ] },
 );
@@ -98,7 +99,7 @@ for my $call (sort keys %wrong) {
         refused($call, "$name=1s&$name=1s", $name, 'twice');
         refused($call, "$name=5&$name=6", $name, 'twice');
         refused($call, uc "$name=1s", uc $name, 'knows', $name);
-        my ($other) = grep { $_ ne $call } sort keys %wrong;
+        my ($other) = grep { !$wrong{$_}{$name} } sort keys %wrong;
         refused($other, "$name=1s", $name, 'unknown');
         is $t->get("/intermission/status?$name=1s")->status, 400, "status does not know $name";
     }
@@ -108,6 +109,7 @@ for my $call (sort keys %wrong) {
 refused('enable', "drain=1s&keep=$_", 'keep', '0 or 1') for '', qw(2 yes on true -1 01);
 refused('enable', 'keep=1', 'keep', 'drain');
 refused('disable', 'burst=5', 'burst', 'rate');
+refused('disable', 'for=5s', 'for', 'canary');
 refused('disable', 'rate=1000000r/s&burst=999', 'burst', '999', '1000000r/s', 'at least 1000');
 refused('disable', 'rate=1001r/s&burst=1', 'burst', 'at least 2');
 refused('disable', 'rate=10r/s&canary=0', 'canary', $count);

@@ -100,6 +100,8 @@ pub struct Disable {
     pub policy: Policy,
     /// How many go ahead as a canary, 0 for none.
     pub canary: u32,
+    /// If that fails, the app is resumed by itself after this time, counted from now.
+    pub lasts: Option<Duration>,
     /// Only if this pause goes on.
     pub pause: Option<u64>,
 }
@@ -121,8 +123,11 @@ impl Disable {
         }
         values::check_burst(&policy)
             .map_err(|problem| BadArgument(format!("argument \"burst\": {problem}")))?;
-        let (canary, pause) = (args.count("canary")?.unwrap_or(0), args.pause()?);
-        Ok(Self { policy, canary, pause })
+        let (canary, lasts) = (args.count("canary")?.unwrap_or(0), args.time("for")?);
+        if lasts.is_some() && canary == 0 {
+            return Err(BadArgument("argument \"for\" goes with \"canary\"".to_owned()));
+        }
+        Ok(Self { policy, canary, lasts, pause: args.pause()? })
     }
 }
 

@@ -153,14 +153,20 @@ fn disable(query: &str, policy: Policy) -> Result<Disable, BadArgument> {
 #[test]
 fn disable_takes_what_it_is_not_told_from_the_location() {
     let place = Policy { rate: 500, burst: 20, concurrency: 7, timeout_ms: 1234 };
-    assert_eq!(disable("", place), Ok(Disable { policy: place, canary: 0, pause: None }));
+    assert_eq!(
+        disable("", place),
+        Ok(Disable { policy: place, canary: 0, lasts: None, pause: None })
+    );
     let paced = disable("rate=100r/s&concurrency=3&canary=5", place).expect("good");
     let policy = Policy { rate: 100, burst: 0, concurrency: 3, timeout_ms: 1234 };
     assert_eq!(
         paced,
-        Disable { policy, canary: 5, pause: None },
+        Disable { policy, canary: 5, lasts: None, pause: None },
         "another rate does not keep the burst"
     );
+    let lasting = disable("canary=1&for=30s", place).expect("good");
+    assert_eq!(lasting.lasts, Some(Duration::from_secs(30)));
+    assert_eq!(complaint(disable("for=30s", place)), "argument \"for\" goes with \"canary\"");
     assert_eq!(disable("burst=9", place).expect("good").policy.burst, 9);
     let most = format!("rate={MAX_RATE}r/s&burst={MAX_COUNT}&concurrency={MAX_COUNT}&canary=1");
     assert!(disable(&most, Policy::default()).is_ok());

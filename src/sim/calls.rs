@@ -92,7 +92,7 @@ impl Worker {
         canary: u32,
         only: Option<u64>,
     ) -> Option<(AppId, u64)> {
-        let changed = self.release(World::name(name).as_bytes(), policy, canary, only)?;
+        let changed = self.release(World::name(name).as_bytes(), policy, (canary, None), only)?;
         self.notify();
         (changed.change.from != State::Open).then_some((changed.app, changed.canary))
     }

@@ -1,5 +1,7 @@
 //! What calls do to an app in the zone. Whoever calls is answered elsewhere.
 
+use core::time::Duration;
+
 use super::Worker;
 use super::host::{Fact, Host};
 use crate::gate::policy::Policy;
@@ -54,12 +56,13 @@ impl<H: Host> Worker<H> {
     }
 
     /// Resumes an app, `canary` of its requests (if not 0) ahead; if a `pause` is named, only while that
-    /// goes on. `None` if it is over, or no such app is known. The others are to be notified then.
+    /// goes on. A canary that fails pauses it again, until `lasts` after now if that is given. `None` if the
+    /// pause is over, or no such app is known. The others are to be notified then.
     pub fn release(
         &self,
         name: &[u8],
         policy: Policy,
-        canary: u32,
+        (canary, lasts): (u32, Option<Duration>),
         pause: Option<u64>,
     ) -> Option<Changed> {
         let now = self.host.now();
@@ -69,6 +72,9 @@ impl<H: Host> Worker<H> {
         let release = |gate: &mut Gate| {
             pause.is_none_or(|pause| gate.is_in_pause(pause)).then(|| {
                 let change = gate.disable(now, policy, canary, &survey);
+                if let Some(lasts) = lasts.filter(|_| gate.canary().is_some()) {
+                    gate.deadline = now.plus(lasts);
+                }
                 self.host.note(Fact::Disabled {
                     app,
                     change: &change,

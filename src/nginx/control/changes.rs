@@ -34,7 +34,8 @@ impl Calling<'_> {
 
     /// The same, but that the state file is not told.
     pub fn release_in_zone(&self, name: &[u8], asked: &Disable) -> Option<Changed> {
-        let changed = self.worker.release(name, asked.policy, asked.canary, asked.pause)?;
+        let changed =
+            self.worker.release(name, asked.policy, (asked.canary, asked.lasts), asked.pause)?;
         self.tell(name, &changed);
         Some(changed)
     }

@@ -73,7 +73,7 @@ pub fn sample_of(worker: &Worker, name: &[u8], app: AppId, uncounted_processes: 
         upgraded: survey.upgraded,
         oldest_wait_ms: micros(now.since(oldest)) / 1000,
         since: changed.then(|| clock::timestamp(gate.since)),
-        resumes_at: time(gate.deadline),
+        resumes_at: time(gate.deadline).filter(|_| gate.state() == State::Paused),
         last_abandoned_ms: ago(worker.last_abandoned(&gate), now),
         uncounted_processes,
         totals: Totals {

@@ -155,7 +155,7 @@ impl Waiter<'_> {
     fn resume(&self, worker: &Worker, pause: u64) -> Option<bool> {
         let conf = LocConf::of(self.request)?;
         let calling = Calling { request: self.request, worker, conf };
-        let plain = Disable { policy: conf.policy(), canary: 0, pause: Some(pause) };
+        let plain = Disable { policy: conf.policy(), canary: 0, lasts: None, pause: Some(pause) };
         Some(calling.release(&self.name, &plain).is_some())
     }
 
