@@ -88,8 +88,20 @@ is $fleet->states, 'paused paused paused', 'so nothing is done';
 is intermission($one, 'fleet', 'resume', @app, '--yes')->status, 0, 'the emergency exit';
 $fleet->wait_states('open open open', 'all are resumed');
 $command->wait_said(qr/another call has ended the pause \(intermission fleet resume\)/);
+
+# The next holder has its turn. The former one lives, and so does its lease: what it still writes is refused only as
+# the app is not the one that it has made.
+my $next = $fleet->begin('--for' => '15s');
+ok $fleet->wait_running($next), 'another holder has its turn';
+$command->signal('TERM');
+is $command->died_of, 15, 'the former one ends';
+like $command->said, qr/the pause was over already/, 'and has nothing to resume';
+is $fleet->states, 'paused paused paused', 'so all stay paused';
+is @{ $fleet->etcd->holders }, 1, 'for the one that holds them now';
+unlike $next->said, qr/another call|is not paused/, 'who has nothing to be told';
 $fleet->go_on;
-is $command->status, 4, 'the holder is told, and its command goes on';
+is $next->status, 4, 'and ends in its time';
+$fleet->wait_states('open open open', 'all are open');
 
 # One node, long before its pause is to be renewed.
 $command = $fleet->begin('--for' => '5m');

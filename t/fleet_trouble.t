@@ -40,7 +40,7 @@ my @etcd = $etcd->options;
 my $nowhere = 'http://127.0.0.1:' . take_port();
 refuses(64, '--etcd is missing', 'no etcd');
 refuses(64, 'expected http://HOST:2379', 'no address', '--etcd' => 'etcd1:2379');
-refuses(64, '--rate does not go with --fleet', 'a pace', @etcd, '--rate' => '5r/s');
+refuses(64, '--concurrency does not go with --fleet', 'a pace that cannot be shared out', @etcd, '--concurrency' => 5);
 refuses(64, '--for is 10s: expected at least 15s for a fleet', 'a short pause', @etcd, '--for' => '10s');
 refuses(75, "etcd at $nowhere: nothing answers there: is it up, and is the address right\\?.*Nothing was paused",
     'an etcd that is not there', '--etcd' => $nowhere);
@@ -64,7 +64,7 @@ $etcd->remove('/intermission/nodes/three');
 $etcd->put('/intermission/apps/shop', 'hello');
 refuses(75, '/intermission/apps/shop in the store is of something else', 'a foreign value for the app', @etcd);
 $fleet->agent_of('one')->wait_said(qr{/intermission/apps/shop in the store is of something else});
-$etcd->put('/intermission/apps/shop', '{"version":2}');
+$etcd->put('/intermission/apps/shop', '{"version":9}');
 refuses(75, '/intermission/apps/shop is of a newer version', 'a newer holder', @etcd);
 $fleet->agent_of('one')->wait_said(qr{/intermission/apps/shop is of a newer version});
 $etcd->remove('/intermission/apps/shop');

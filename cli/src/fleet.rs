@@ -9,6 +9,7 @@ mod etcd;
 mod holder;
 mod keeper;
 mod keys;
+mod share;
 mod show;
 mod store;
 mod watcher;

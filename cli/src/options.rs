@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
-pub use self::fleet::{Agent, Etcd, Fleet, FleetAction, FleetResume, FleetShow, OnLoss};
+pub use self::fleet::{Agent, Etcd, Fleet, FleetAction, FleetPace, FleetResume, FleetShow, OnLoss};
 pub use self::wrong::Wrong;
 use crate::address::Address;
 use crate::time::Time;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use self::node::Node;
 use super::keeper::Keeper;
 use super::keys;
-use super::store::{self, KEEP, LEASE, Store, Trouble};
+use super::store::{self, KEEP, LEASE, Lease, Store, Trouble};
 use crate::address::Address;
 use crate::options::Agent as Options;
 use crate::say::say;
@@ -24,7 +24,7 @@ pub fn agent(options: Options) -> Result<i32, String> {
     say(&format!("node {} is part of the fleet", options.node));
     let sender = signals.sender();
     store.watch(keys::APPS, Box::new(move || drop(sender.send(Event::Done(())))));
-    let mut node = Node::new(options.node, options.url, store);
+    let mut node = Node::new(options.node, options.url, store, signals.sender());
     let mut said = None;
     loop {
         if keeper.as_ref().is_none_or(Keeper::is_over) {
@@ -88,13 +88,14 @@ impl Membership {
         let keeper = Keeper::begin(&self.store)?;
         let value = keys::of_node(&self.place.0, &self.place.1);
         while self.store.create(&self.key, &value, keeper.lease)?.is_none() {
-            self.take_over()?;
+            self.take_over(&value, keeper.lease)?;
         }
         Ok(keeper)
     }
 
-    /// An agent before this one, for the same nginx, may have been killed a moment ago.
-    fn take_over(&self) -> Result<(), Trouble> {
+    /// An agent before this one, for the same nginx, may have been killed a moment ago. There is no moment without a
+    /// node, in which a holder would take it for lost.
+    fn take_over(&self, value: &str, lease: Lease) -> Result<(), Trouble> {
         for entry in self.store.list(&self.key)?.iter().filter(|entry| entry.key == self.key) {
             let (host, url) = keys::place_of_node(entry)?;
             if (&host, &url) != (&self.place.0, &self.place.1) {
@@ -104,7 +105,7 @@ impl Membership {
                      (--node), or wait {seconds}s if that one has just ended"
                 ));
             }
-            self.store.remove(&self.key, entry.made)?;
+            self.store.put_while(&self.key, value, lease, (&self.key, entry.made))?;
         }
         Ok(())
     }

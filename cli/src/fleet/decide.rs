@@ -18,8 +18,19 @@ pub struct Want {
     pub settle: Duration,
     /// How often the holder has wanted it: with each time the pause is to be renewed.
     pub beat: u64,
-    /// It is to be resumed.
-    pub is_over: bool,
+    pub aim: Aim,
+}
+
+/// What a pause is to come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Aim {
+    #[default]
+    Hold,
+    /// This node is to let so many requests go first, and to say what came of them.
+    Try(u32),
+    Resume,
+    /// As a canary failed: it stays paused until its deadline.
+    Leave,
 }
 
 /// What a node says of a want.
@@ -35,14 +46,35 @@ pub struct Ack {
     pub is_open: bool,
     pub held: u64,
     pub in_flight: u64,
+    pub canary: Canary,
+    /// It stays paused until its deadline, and is not looked after any more.
+    pub is_left: bool,
     /// Why it is not paused, if so.
     pub why: Option<String>,
+}
+
+/// What became of the canary that a node was to let go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Canary {
+    #[default]
+    None,
+    Out,
+    Good,
+    /// It was not seen to be good.
+    Bad(String),
 }
 
 impl Ack {
     /// Whether it was said before that one. What comes late takes nothing back.
     pub fn is_before(&self, other: &Self) -> bool {
-        let rank = |ack: &Self| (ack.is_open || ack.why.is_some(), ack.beat);
+        let rank = |ack: &Self| {
+            let canary = match ack.canary {
+                Canary::None => 0,
+                Canary::Out => 1,
+                Canary::Good | Canary::Bad(_) => 2,
+            };
+            (ack.is_open || ack.why.is_some(), ack.is_left, canary, ack.beat)
+        };
         self.token == other.token && rank(self) < rank(other)
     }
 }
@@ -53,7 +85,9 @@ pub enum State {
     #[default]
     Open,
     Paused(Paused),
-    /// It is not paused for that holder any more, or could not be.
+    /// Some of its requests were let go as a canary.
+    Trying(Paused),
+    /// It is not paused for that holder any more, could not be, or is left paused.
     Over {
         token: i64,
     },
@@ -68,6 +102,8 @@ pub struct Paused {
     /// The last one for which it was renewed.
     pub beat: u64,
     pub checked: Moment,
+    /// It is what a bad canary left.
+    pub has_failed: bool,
 }
 
 /// What an agent does next.
@@ -82,6 +118,11 @@ pub enum Step {
     TooLate(Want, Paused),
     Renew(Want, Paused),
     Check(Want, Paused),
+    Try(Want, Paused, u32),
+    /// Wait for what comes of the canary.
+    Await(Paused, Option<Want>),
+    /// Renew it for the last time.
+    Leave(Want, Paused),
     Resume(Paused, Option<Want>),
 }
 
@@ -91,22 +132,49 @@ impl State {
     pub fn step(&self, want: Option<Want>, now: Moment) -> Step {
         let own = |token: i64| want.filter(|want| want.token == token);
         match *self {
-            Self::Open => want.filter(|want| !want.is_over).map_or(Step::Forget, Step::Pause),
+            Self::Open => want.filter(Want::is_for_all).map_or(Step::Forget, Step::Pause),
             Self::Over { token } => match want {
                 None => Step::Forget,
-                Some(want) if want.token > token && !want.is_over => Step::Pause(want),
+                Some(want) if want.token > token && want.is_for_all() => Step::Pause(want),
                 Some(_) => Step::Nothing,
             },
             Self::Paused(paused) => match own(paused.token) {
-                Some(want) if !want.is_over => paused.step(want, now),
+                Some(want) if want.aim != Aim::Resume => paused.step(want, now),
                 own => Step::Resume(paused, own),
             },
+            Self::Trying(paused) => Step::Await(paused, own(paused.token)),
         }
     }
 }
 
+impl Want {
+    /// Whether who is not paused yet is to be.
+    fn is_for_all(&self) -> bool {
+        matches!(self.aim, Aim::Hold | Aim::Try(_))
+    }
+}
+
 impl Paused {
+    /// By this call, just now.
+    pub fn new(token: i64, pause: u64, beat: u64, now: Moment) -> Self {
+        let (is_quiet, has_failed) = (false, false);
+        Self { token, pause, since: now, is_quiet, beat, checked: now, has_failed }
+    }
+
+    /// What a bad canary has brought back. Nobody is to renew it but for the last time.
+    pub fn after_bad_canary(self, pause: u64) -> Self {
+        Self { pause, is_quiet: true, has_failed: true, ..self }
+    }
+
     fn step(self, want: Want, now: Moment) -> Step {
+        match want.aim {
+            Aim::Leave => return Step::Leave(want, self),
+            Aim::Try(count) if self.is_quiet && !self.has_failed => {
+                return Step::Try(want, self, count);
+            }
+            _ if self.has_failed => return Step::Nothing,
+            _ => {}
+        }
         if !self.is_quiet && now.saturating_sub(self.since) >= want.drain {
             Step::TooLate(want, self)
         } else if !self.is_quiet {
@@ -131,11 +199,12 @@ mod tests {
 
     fn want(token: i64) -> Want {
         let (lasts, drain, settle) = (seconds(30), seconds(10), seconds(0));
-        Want { token, lasts, drain, settle, beat: 2, is_over: false }
+        Want { token, lasts, drain, settle, beat: 2, aim: Aim::Hold }
     }
 
     fn paused(token: i64, is_quiet: bool, beat: u64) -> Paused {
-        Paused { token, pause: 7, since: seconds(0), is_quiet, beat, checked: seconds(9) }
+        let since = seconds(0);
+        Paused { since, is_quiet, ..Paused::new(token, 7, beat, seconds(9)) }
     }
 
     #[test]
@@ -144,7 +213,9 @@ mod tests {
         let of = State::Paused;
         let (loud, quiet) = (paused(3, false, 2), paused(3, true, 2));
         let (late, early) = (paused(3, true, 1), paused(3, true, 3));
-        let over = Want { is_over: true, ..want(3) };
+        let aims = |aim| Want { aim, ..want(3) };
+        let (over, left, tried) = (aims(Aim::Resume), aims(Aim::Leave), aims(Aim::Try(5)));
+        let (bad, tries) = (quiet.after_bad_canary(8), State::Trying);
         let short = Want { drain: seconds(5), ..want(3) };
         let cases = [
             (Open, None, Step::Forget),
@@ -159,6 +230,18 @@ mod tests {
             (of(early), Some(want(3)), Step::Nothing),
             (of(quiet), Some(over), Step::Resume(quiet, Some(over))),
             (of(quiet), None, Step::Resume(quiet, None)),
+            // A canary: what comes of it decides, whatever is wanted meanwhile.
+            (of(quiet), Some(tried), Step::Try(tried, quiet, 5)),
+            (of(loud), Some(tried), Step::Drain(tried, loud)),
+            (tries(quiet), Some(tried), Step::Await(quiet, Some(tried))),
+            (tries(quiet), Some(left), Step::Await(quiet, Some(left))),
+            (tries(quiet), Some(want(4)), Step::Await(quiet, None)),
+            (tries(quiet), None, Step::Await(quiet, None)),
+            (of(bad), Some(tried), Step::Nothing),
+            (of(bad), Some(left), Step::Leave(left, bad)),
+            (of(bad), None, Step::Resume(bad, None)),
+            (of(quiet), Some(left), Step::Leave(left, quiet)),
+            (Open, Some(left), Step::Forget),
             // Another holder: first what was done for the one before is undone.
             (of(quiet), Some(want(4)), Step::Resume(quiet, None)),
             (Over { token: 3 }, Some(want(3)), Step::Nothing),
@@ -182,6 +265,10 @@ mod tests {
         assert!(ack(3, 1).is_before(&ack(3, 2)) && ack(3, 9).is_before(&open));
         assert!(ack(3, 9).is_before(&failed) && !failed.is_before(&ack(3, 9)));
         assert!(!ack(3, 2).is_before(&ack(3, 2)) && !ack(3, 2).is_before(&ack(3, 1)));
+        let out = Ack { canary: Canary::Out, ..ack(3, 1) };
+        let bad = Ack { canary: Canary::Bad("no".to_owned()), ..ack(3, 1) };
+        assert!(ack(3, 9).is_before(&out) && out.is_before(&bad) && !bad.is_before(&out));
+        assert!(bad.is_before(&Ack { is_left: true, ..ack(3, 1) }));
         // Another holder's are not compared.
         assert!(!ack(3, 1).is_before(&ack(4, 2)));
     }

@@ -73,6 +73,7 @@ fn entry(kv: &Value) -> Entry {
         key: plain(&kv["key"]),
         value: plain(&kv["value"]),
         made: number(&kv["create_revision"]),
+        written: number(&kv["mod_revision"]),
         lease: number(&kv["lease"]),
     }
 }

@@ -2,14 +2,16 @@
 
 mod hold;
 mod looker;
+mod release;
 
 use std::time::Duration;
 
 use self::hold::{Hold, TICK};
 use self::looker::Heard;
 use super::agent::hostname;
-use super::decide::Want;
+use super::decide::{Aim, Want};
 use super::keys;
+use super::share::check_rate;
 use super::store::{self, Store};
 use crate::options::{Fleet, OnLoss, Run};
 use crate::run::{as_number, command, command::Command};
@@ -28,10 +30,10 @@ pub fn run(options: Run, fleet: &Fleet) -> Result<i32, String> {
     let mut signals = Signals::<Heard>::heed()?;
     let nothing = |trouble| format!("{trouble}. Nothing was paused.");
     let store = store::open(&fleet.etcd).map_err(nothing)?;
-    check_nodes(&*store, fleet.nodes).map_err(nothing)?;
+    check_nodes(&*store, fleet.nodes, fleet.pace.rate).map_err(nothing)?;
     let settle = options.settle.map_or(Duration::ZERO, |settle| settle.length);
     let (lasts, drain) = (options.lasts.length, options.drain.length);
-    let want = Want { token: 0, lasts, drain, settle, beat: 0, is_over: false };
+    let want = Want { token: 0, lasts, drain, settle, beat: 0, aim: Aim::Hold };
     let holder = format!("{}, process {}", hostname(), std::process::id());
     let mut hold = Hold::begin(&store, &fleet.app, holder, want, &signals).map_err(nothing)?;
 
@@ -56,12 +58,12 @@ pub fn run(options: Run, fleet: &Fleet) -> Result<i32, String> {
             TRY_LATER
         }
     };
-    let is_resumed = hold.end(&mut signals);
+    let is_resumed = hold.release(fleet.pace, has_run, &mut signals);
     Ok(leave(status, has_run, is_resumed, &mut signals))
 }
 
 /// Whether there are nodes, all of which this command understands.
-fn check_nodes(store: &dyn Store, expected: Option<u32>) -> Result<(), String> {
+fn check_nodes(store: &dyn Store, expected: Option<u32>, rate: Option<u32>) -> Result<(), String> {
     let nodes = store.list(keys::NODES)?;
     let names = nodes.iter().map(keys::check_node).collect::<Result<Vec<_>, _>>()?;
     match (names.len(), expected) {
@@ -70,7 +72,7 @@ fn check_nodes(store: &dyn Store, expected: Option<u32>) -> Result<(), String> {
             "{count} nodes are part of the fleet, and not {expected} (--nodes): {}",
             names.join(", ")
         )),
-        _ => Ok(()),
+        (count, _) => rate.map_or(Ok(()), |rate| check_rate(rate, count)),
     }
 }
 

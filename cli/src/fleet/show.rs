@@ -1,14 +1,16 @@
 //! Shows a fleet, and resumes an app in it by hand.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write, stderr, stdin};
 use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::decide::Ack;
-use super::keys;
-use super::store::{self, Store, Trouble};
+use super::decide::{Ack, Canary};
+use super::keys::{self, Rates};
+use super::share::{check_rate, shares};
+use super::store::{self, Entry, Store, Trouble};
 use crate::options::{FleetResume, FleetShow};
 use crate::say::{print, printable, say};
 use crate::status::{TRY_LATER, USAGE};
@@ -51,7 +53,9 @@ pub fn resume(options: FleetResume) -> Result<i32, String> {
         say(&format!("the app {app} is not paused by anybody in this fleet"));
         return Ok(0);
     };
-    let holder = keys::want(&entry).map_or("somebody else".to_owned(), |(holder, _)| holder);
+    let rate = options.per_second();
+    let rates = rate.map(|rate| rates(&*store, &options.app, entry.made, rate)).transpose()?;
+    let holder = keys::holder(&entry).unwrap_or("somebody else".to_owned());
     if !options.yes {
         if !stdin().is_terminal() {
             say("there is nobody to ask: give --yes to resume without a question");
@@ -63,6 +67,7 @@ pub fn resume(options: FleetResume) -> Result<i32, String> {
             return Ok(TRY_LATER);
         }
     }
+    set_pace(&*store, &options.app, &entry, rates)?;
     let is_removed = store.remove(&key, entry.made)?;
     say(if is_removed {
         "all nodes that see the store resume now"
@@ -70,6 +75,36 @@ pub fn resume(options: FleetResume) -> Result<i32, String> {
         "that pause has just ended"
     });
     Ok(0)
+}
+
+/// The rate of each node, by what it said last.
+fn rates(store: &dyn Store, app: &str, token: i64, rate: u32) -> Result<Rates, String> {
+    let acks = store.list(&keys::acks(app))?;
+    let acks = acks.iter().filter_map(|entry| keys::ack_of(entry).ok());
+    let own = acks.filter(|ack| ack.token == token && ack.held > 0);
+    let held: BTreeMap<_, _> = own.map(|ack| (ack.node, ack.held)).collect();
+    let too_small = |problem| format!("{problem}. Nothing was done.");
+    check_rate(rate, held.len()).map(|()| shares(rate, &held)).map_err(too_small)
+}
+
+/// Before the nodes see that they are to resume: they do so by these rates, or by none.
+fn set_pace(
+    store: &dyn Store,
+    app: &str,
+    paused: &Entry,
+    rates: Option<Rates>,
+) -> Result<(), Trouble> {
+    let key = keys::pace(app);
+    if let Some(rates) = rates {
+        // It is there for as long as the nodes may need to see it.
+        let value = keys::of_pace(paused.made, &rates);
+        store.put_while(&key, &value, store.grant()?, (&paused.key, paused.made))?;
+        return Ok(());
+    }
+    for entry in store.list(&key)?.iter().filter(|entry| entry.key == key) {
+        store.remove(&key, entry.made)?;
+    }
+    Ok(())
 }
 
 fn is_confirmed(question: &str) -> bool {
@@ -98,12 +133,13 @@ impl Fleet {
     fn of(store: &dyn Store, app: &str) -> Result<Self, Trouble> {
         let key = keys::app(app);
         let entries = store.list(&key)?;
-        let want = entries.iter().find(|entry| entry.key == key).map(keys::want).transpose()?;
+        let own = entries.iter().find(|entry| entry.key == key);
+        let holder = own.map(keys::holder).transpose()?;
         let mut acks = Vec::new();
         for entry in store.list(&keys::acks(app))? {
             acks.push(keys::ack_of(&entry)?);
         }
-        let token = want.as_ref().map(|(_, want)| want.token);
+        let token = own.map(|entry| entry.made);
         acks.retain(|ack| Some(ack.token) == token);
         let mut nodes = Vec::new();
         for entry in store.list(keys::NODES)? {
@@ -120,7 +156,7 @@ impl Fleet {
             let note = Some("its agent is gone".to_owned());
             nodes.push(Row { name, state, ack: Some(ack), silent: None, note });
         }
-        Ok(Self { holder: want.map(|(holder, _)| holder), nodes })
+        Ok(Self { holder, nodes })
     }
 
     fn total(&self, part: impl Fn(&Ack) -> u64) -> u64 {
@@ -150,6 +186,7 @@ fn state_of(ack: Option<&Ack>, token: Option<i64>) -> &'static str {
         (None, Some(_)) => "not acknowledged",
         (Some(ack), _) if ack.why.is_some() => "failed",
         (Some(ack), _) if ack.is_open => "resumed",
+        (Some(ack), _) if ack.canary == Canary::Out => "canary",
         (Some(ack), _) if ack.is_quiet => "paused",
         (Some(_), _) => "draining",
     }

@@ -27,6 +27,8 @@ pub struct Entry {
     pub value: String,
     /// Grows with each key that is made in the store: no two keys have the same, and no later one a smaller.
     pub made: i64,
+    /// When it was last written, in the same count.
+    pub written: i64,
     pub lease: Lease,
 }
 

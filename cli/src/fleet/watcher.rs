@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::decide::{Ack, Moment};
+use super::decide::{Ack, Canary, Moment};
 
 pub struct Watcher {
     token: i64,
@@ -32,6 +32,8 @@ enum Seen {
     },
     /// It is not paused, or not known to be.
     Gone,
+    /// It lets some go first, as a canary.
+    Trying,
 }
 
 /// Whether all nodes have done what is wanted.
@@ -163,7 +165,7 @@ impl Watcher {
         let name = node.to_owned();
         let open =
             |why: &str| Some((Seen::Gone, News::Open { node: name.clone(), why: why.to_owned() }));
-        if seen != Seen::Gone {
+        if !matches!(seen, Seen::Gone | Seen::Trying) {
             if let Some(why) = ack.and_then(|ack| ack.why.as_deref()) {
                 return open(why);
             }
@@ -199,11 +201,76 @@ impl Watcher {
 
     /// The nodes that are to say that they have resumed, and do not yet.
     pub fn unresumed(&self, acks: &[Ack]) -> Vec<String> {
-        let is_open =
-            |node: &str| self.own(node, acks).is_some_and(|ack| ack.is_open || ack.why.is_some());
+        self.without(acks, |ack| ack.is_open || ack.why.is_some())
+    }
+
+    /// The nodes that are to say that they stay paused, and do not yet.
+    pub fn unleft(&self, acks: &[Ack]) -> Vec<String> {
+        self.without(acks, |ack| ack.is_left || ack.is_open || ack.why.is_some())
+    }
+
+    /// The nodes that are to say what they hold by now, and do not yet.
+    pub fn uncounted(&self, acks: &[Ack]) -> Vec<String> {
+        self.without(acks, |ack| ack.beat >= self.beat() || ack.is_open || ack.why.is_some())
+    }
+
+    /// The nodes that are or may be paused, and have not said this.
+    fn without(&self, acks: &[Ack], has_said: impl Fn(&Ack) -> bool) -> Vec<String> {
         let counts = |seen: &Seen| matches!(seen, Seen::Paused { .. } | Seen::Lost { .. });
-        let left = self.nodes.iter().filter(|(node, seen)| counts(seen) && !is_open(node));
+        let has_said = |node: &str| self.own(node, acks).is_some_and(&has_said);
+        let left = self.nodes.iter().filter(|(node, seen)| counts(seen) && !has_said(node));
         left.map(|(node, _)| node.clone()).collect()
+    }
+
+    /// What each node holds that is known to be paused, as far as it has said so.
+    pub fn held(&self, acks: &[Ack]) -> BTreeMap<String, u64> {
+        let is_paused = |ack: &&Ack| ack.token == self.token && !ack.is_open && ack.why.is_none();
+        let paused = acks.iter().filter(is_paused).filter(|ack| !self.is_trying(&ack.node));
+        paused.map(|ack| (ack.node.clone(), ack.held)).collect()
+    }
+
+    /// Who is to try a canary: of those that can be asked the one that holds the most, as it has the most to try, and
+    /// its verdict comes first.
+    pub fn fittest(&self, acks: &[Ack]) -> Option<String> {
+        let is_there = |node: &str| matches!(self.nodes.get(node), Some(Seen::Paused { .. }));
+        let held = self.held(acks).into_iter().filter(|(node, _)| is_there(node));
+        held.rev().max_by_key(|(_, held)| *held).map(|(node, _)| node)
+    }
+
+    /// From now on that node is not looked after: it is not paused like the others.
+    pub fn begin_trial(&mut self, node: &str) {
+        self.nodes.insert(node.to_owned(), Seen::Trying);
+    }
+
+    /// It was not good: if that has brought the pause back, the node is paused like the others.
+    pub fn end_trial(&mut self, node: &str, acks: &[Ack]) {
+        let is_back = |ack: &&Ack| matches!(ack.canary, Canary::Bad(_)) && ack.pause > 0;
+        let back = self.own(node, acks).filter(is_back);
+        let seen = back.map_or(Seen::Gone, |ack| Seen::Paused { pause: ack.pause });
+        self.nodes.insert(node.to_owned(), seen);
+    }
+
+    fn is_trying(&self, node: &str) -> bool {
+        self.nodes.get(node) == Some(&Seen::Trying)
+    }
+
+    /// What came of that, if it is known by now.
+    pub fn verdict(&self, node: &str, nodes: &[String], acks: &[Ack]) -> Option<Canary> {
+        let bad = |why: &str| Some(Canary::Bad(why.to_owned()));
+        let ack = self.own(node, acks);
+        match ack.map(|ack| (&ack.canary, &ack.why)) {
+            Some((canary @ (Canary::Good | Canary::Bad(_)), _)) => Some(canary.clone()),
+            Some((_, Some(why))) => bad(why),
+            _ if !nodes.iter().any(|name| name == node) => bad(
+                "its agent has ended, or does not reach the store, so nobody knows what came of it",
+            ),
+            _ => None,
+        }
+    }
+
+    /// Whether it has not even said that it has begun.
+    pub fn is_unbegun(&self, node: &str, acks: &[Ack]) -> bool {
+        self.own(node, acks).is_none_or(|ack| ack.canary == Canary::None)
     }
 }
 

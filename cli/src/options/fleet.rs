@@ -59,7 +59,16 @@ pub struct Fleet {
     pub app: String,
     pub nodes: Option<u32>,
     pub on_loss: OnLoss,
+    pub pace: FleetPace,
     pub etcd: Etcd,
+}
+
+/// How all nodes together are to release what they hold.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FleetPace {
+    /// Requests a second.
+    pub rate: Option<u32>,
+    pub canary: Option<u32>,
 }
 
 #[derive(Args, Debug)]
@@ -122,9 +131,19 @@ pub struct FleetResume {
     pub app: String,
     #[command(flatten)]
     pub etcd: Etcd,
+    /// all nodes together release at most so many requests a second, each as many as it has of what is held:
+    /// 500r/s
+    #[arg(long, value_parser = values::rate, allow_hyphen_values = true)]
+    pub rate: Option<String>,
     /// do not ask
     #[arg(long)]
     pub yes: bool,
+}
+
+impl FleetResume {
+    pub fn per_second(&self) -> Option<u32> {
+        self.rate.as_deref().and_then(values::per_second)
+    }
 }
 
 impl Etcd {
@@ -188,10 +207,8 @@ impl Run {
         let not_yet = [
             ("url", !self.place.urls.is_empty()),
             ("app", !self.place.app.is_empty()),
-            ("rate", self.pace.rate.is_some()),
             ("burst", self.pace.burst.is_some()),
             ("concurrency", self.pace.concurrency.is_some()),
-            ("canary", self.pace.canary.is_some()),
         ];
         if let Some((option, _)) = not_yet.iter().find(|(_, is_given)| *is_given) {
             return Err(format!("--{option} does not go with --fleet"));
@@ -201,7 +218,10 @@ impl Run {
             return Err(format!("--for is {lasts}: expected at least 15s for a fleet"));
         }
         let (nodes, etcd) = (given.nodes, given.etcd.clone());
-        self.fleet = Some(Fleet { app, nodes, on_loss: given.on_loss.unwrap_or_default(), etcd });
+        let on_loss = given.on_loss.unwrap_or_default();
+        let rate = self.pace.rate.as_deref().and_then(values::per_second);
+        let pace = FleetPace { rate, canary: self.pace.canary };
+        self.fleet = Some(Fleet { app, nodes, on_loss, pace, etcd });
         Ok(())
     }
 }

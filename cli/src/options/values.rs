@@ -14,8 +14,12 @@ pub fn time(text: &str) -> Result<Time, &'static str> {
 }
 
 pub fn rate(text: &str) -> Result<String, &'static str> {
-    let number = text.strip_suffix("r/s").and_then(positive);
-    number.map(|_| text.to_owned()).ok_or("expected a rate from 1r/s to 1000000r/s")
+    per_second(text).map(|_| text.to_owned()).ok_or("expected a rate from 1r/s to 1000000r/s")
+}
+
+/// 500r/s are 500.
+pub fn per_second(rate: &str) -> Option<u32> {
+    rate.strip_suffix("r/s").and_then(positive)
 }
 
 pub fn count(text: &str) -> Result<u32, &'static str> {

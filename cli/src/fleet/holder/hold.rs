@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::looker::{Ask, Heard, Looker, View};
-use crate::fleet::decide::{Moment, Want};
+use super::looker::{Ask, Heard, Looker, View, Wanted};
+use crate::fleet::decide::{Aim, Moment, Want};
 use crate::fleet::keeper::Keeper;
 use crate::fleet::keys;
 use crate::fleet::store::{NOTICE, Store, Trouble};
@@ -18,17 +18,20 @@ use crate::time::seconds;
 pub const TICK: Duration = Duration::from_millis(500);
 /// What an agent may need, beside the drain.
 const FOR_AGENTS: Duration = Duration::from_secs(6);
-const FOR_RESUME: Duration = Duration::from_secs(10);
+/// What all agents may need to say what they did.
+pub const FOR_ANSWERS: Duration = Duration::from_secs(10);
 
 pub struct Hold {
-    keeper: Keeper,
+    pub(super) keeper: Keeper,
     looker: Looker,
-    want: Want,
+    pub(super) wanted: Wanted,
     begun: Instant,
-    watcher: Watcher,
-    view: View,
+    pub(super) watcher: Watcher,
+    pub(super) view: View,
     asked: Instant,
     told: Told,
+    /// What goes on when the nodes open too early.
+    pub(super) goes_on: &'static str,
 }
 
 /// How bad it is, as far as the holder was told.
@@ -52,7 +55,7 @@ impl Hold {
         let keeper = Keeper::begin(store)?;
         let key = keys::app(app);
         let begun = Instant::now();
-        let token = match store.create(&key, &keys::of_want(&holder, &want), keeper.lease) {
+        let token = match store.create(&key, &keys::of_want(&holder, &want, None), keeper.lease) {
             Ok(Some(token)) => token,
             // If it is made all the same, and late, that goes with the lease.
             nothing => {
@@ -64,26 +67,37 @@ impl Hold {
         let want = Want { token, ..want };
         let looker = Looker::begin(store, app, holder, (token, keeper.lease), signals.sender())?;
         let watcher = Watcher::new(token, want.lasts, Duration::ZERO);
-        let (view, told) = (View::default(), Told::Nothing);
-        Ok(Self { keeper, looker, want, begun, watcher, view, asked: begun, told })
+        let (view, told, asked) = (View::default(), Told::Nothing, begun);
+        let wanted = Wanted { want, trial: None, rates: None };
+        let goes_on = "The command goes on, and so does the traffic.";
+        Ok(Self { keeper, looker, wanted, begun, watcher, view, asked, told, goes_on })
     }
 
     pub fn count(&self) -> usize {
         self.watcher.count()
     }
 
-    fn now(&self) -> Moment {
+    pub(super) fn now(&self) -> Moment {
         self.begun.elapsed()
     }
 
     /// Asks for what is to be known, and sees to it that the nodes go on.
-    fn go_on(&mut self) {
-        if !self.want.is_over && self.watcher.is_beat_due(self.now()) {
-            self.want.beat = self.watcher.next_beat(self.now());
-            self.ask(Ask::Want(self.want));
+    pub(super) fn go_on(&mut self) {
+        let is_held = matches!(self.wanted.want.aim, Aim::Hold | Aim::Try(_));
+        if is_held && self.watcher.is_beat_due(self.now()) {
+            self.beat();
         } else if self.asked.elapsed() >= TICK {
             self.ask(Ask::Look);
         }
+    }
+
+    pub(super) fn beat(&mut self) {
+        self.wanted.want.beat = self.watcher.next_beat(self.now());
+        self.write();
+    }
+
+    pub(super) fn write(&mut self) {
+        self.ask(Ask::Write(self.wanted.clone()));
     }
 
     fn ask(&mut self, ask: Ask) {
@@ -132,7 +146,7 @@ impl Hold {
     }
 
     fn patience(&self) -> Duration {
-        self.want.drain + FOR_AGENTS
+        self.wanted.want.drain + FOR_AGENTS
     }
 
     /// Tells what has changed: whether it is bad, as not all nodes are, or stay, paused.
@@ -170,7 +184,7 @@ impl Hold {
     fn tell(&mut self, told: Told) {
         let why = self.keeper.trouble().or(self.view.trouble.clone()).unwrap_or_default();
         let left = seconds(millis(self.keeper.left()));
-        let goes_on = "The command goes on, and so does the traffic.";
+        let goes_on = self.goes_on;
         match told {
             Told::Nothing => say("the store is back, and the pause goes on"),
             Told::Trouble | Told::Notice => {
@@ -190,30 +204,53 @@ impl Hold {
 
     /// Has the app resumed at all nodes: whether all have said so. No signal can hurry it.
     pub fn end(mut self, signals: &mut Signals<Heard>) -> bool {
-        self.want.is_over = true;
-        let until = Instant::now() + FOR_RESUME;
-        self.ask(Ask::Want(self.want));
+        self.want(Aim::Resume);
         let mut is_known = false;
+        let is_done = self.wait(signals, FOR_ANSWERS, |hold| {
+            is_known |= hold.view.aim == Aim::Resume;
+            hold.is_gone() || is_known && hold.watcher.unresumed(&hold.view.acks).is_empty()
+        });
+        let is_gone = self.is_gone();
+        self.leave(is_done, is_gone)
+    }
+
+    pub(super) fn want(&mut self, aim: Aim) {
+        self.wanted.want.aim = aim;
+        self.write();
+    }
+
+    /// The pause is not this holder's any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.keeper.is_over() || self.view.is_own == Some(false)
+    }
+
+    /// Whether this came in time.
+    pub(super) fn wait(
+        &mut self,
+        signals: &mut Signals<Heard>,
+        time: Duration,
+        mut has_come: impl FnMut(&mut Self) -> bool,
+    ) -> bool {
+        let until = Instant::now() + time;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match signals.next(left.min(TICK)) {
-                Some(Event::Done(heard)) => {
-                    is_known |= heard.as_ref().is_ok_and(|view| view.is_over);
-                    self.hear(heard);
-                }
+                Some(Event::Done(heard)) => self.hear(heard),
                 Some(_) => continue,
-                None => self.go_on(),
+                None => {}
             }
-            let is_gone = self.keeper.is_over() || self.view.is_own == Some(false);
-            let is_done = is_gone || is_known && self.watcher.unresumed(&self.view.acks).is_empty();
-            if is_done || left.is_zero() {
-                return self.leave(is_done, is_gone);
+            self.go_on();
+            if has_come(self) {
+                return true;
+            } else if left.is_zero() {
+                return false;
             }
         }
     }
 
     fn leave(self, is_done: bool, is_gone: bool) -> bool {
-        let acks = self.view.acks.iter().filter(|ack| ack.token == self.want.token && ack.is_open);
+        let token = self.wanted.want.token;
+        let acks = self.view.acks.iter().filter(|ack| ack.token == token && ack.is_open);
         let (count, held) = acks.fold((0, 0), |(count, held), ack| (count + 1, held + ack.held));
         if is_gone {
             say("the pause was over already");
@@ -221,7 +258,7 @@ impl Hold {
             say(&format!("resumed at {count} nodes, {} held", requests(held)));
         }
         if !is_done {
-            let lasts = self.want.lasts.as_secs();
+            let lasts = self.wanted.want.lasts.as_secs();
             let nodes = self.watcher.unresumed(&self.view.acks).join(", ");
             say(&format!(
                 "node {nodes} DID NOT SAY THAT IT HAS RESUMED: it does by itself, within {lasts}s at most"
@@ -240,9 +277,9 @@ impl Hold {
 /// Who has the app.
 fn taken(store: &dyn Store, app: &str, key: &str) -> String {
     let entries = store.list(key).unwrap_or_default();
-    match entries.iter().find(|entry| entry.key == key).map(keys::want) {
+    match entries.iter().find(|entry| entry.key == key).map(keys::holder) {
         Some(Err(problem)) => problem,
-        Some(Ok((holder, _))) => format!(
+        Some(Ok(holder)) => format!(
             "the app {app} is paused already, by another holder ({holder}): wait for its end, or see \
              intermission fleet status"
         ),

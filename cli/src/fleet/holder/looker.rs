@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::fleet::decide::{Ack, Want};
-use crate::fleet::keys;
+use crate::fleet::decide::{Ack, Aim, Want};
+use crate::fleet::keys::{self, Rates, Trial};
 use crate::fleet::store::{Lease, Store, Trouble};
 use crate::signals::{Event, keep_away};
 
@@ -15,7 +15,17 @@ const LONGEST_REST: Duration = Duration::from_millis(100);
 pub enum Ask {
     Look,
     /// Write this, and look.
-    Want(Want),
+    Write(Wanted),
+}
+
+/// What a holder wants of the nodes.
+#[derive(Clone)]
+pub struct Wanted {
+    pub want: Want,
+    /// Which node is to let some go first.
+    pub trial: Option<Trial>,
+    /// At which rates they are to resume, if at any.
+    pub rates: Option<Rates>,
 }
 
 /// What a look has brought.
@@ -28,8 +38,8 @@ pub struct View {
     pub acks: Vec<Ack>,
     /// The app's key is still the one that this holder made.
     pub is_own: Option<bool>,
-    /// It says that the app is to be resumed.
-    pub is_over: bool,
+    /// What it says that the pause is to come to.
+    pub aim: Aim,
     /// A value that nobody here understands.
     pub foreign: Option<String>,
     pub trouble: Option<Trouble>,
@@ -97,7 +107,7 @@ impl Looking {
         let mut unwritten = None;
         while let Ok(first) = asked.recv() {
             for ask in std::iter::once(first).chain(asked.try_iter()) {
-                if let Ask::Want(new) = ask {
+                if let Ask::Write(new) = ask {
                     unwritten = Some(new);
                 }
             }
@@ -110,11 +120,17 @@ impl Looking {
         }
     }
 
-    fn look(&self, unwritten: &mut Option<Want>) -> Heard {
+    fn look(&self, unwritten: &mut Option<Wanted>) -> Heard {
         let key = keys::app(&self.app);
-        if let Some(want) = unwritten {
-            let value = keys::of_want(&self.holder, want);
-            self.store.put_while(&key, &value, self.lease, (&key, self.token))?;
+        if let Some(Wanted { want, trial, rates }) = unwritten {
+            let put = |key_of: &str, value: &str| {
+                self.store.put_while(key_of, value, self.lease, (&key, self.token))
+            };
+            // First the rates: who sees that it is to resume sees them as well.
+            if let Some(rates) = rates {
+                put(&keys::pace(&self.app), &keys::of_pace(self.token, rates))?;
+            }
+            put(&key, &keys::of_want(&self.holder, want, trial.as_ref()))?;
             *unwritten = None;
         }
         let mut view = View::default();
@@ -123,8 +139,8 @@ impl Looking {
         let mut next = || found.next().unwrap_or_default();
         let own = next().into_iter().find(|entry| entry.key == key && entry.made == self.token);
         view.is_own = Some(own.is_some());
-        view.is_over =
-            own.and_then(|entry| keys::want(&entry).ok()).is_some_and(|(_, want)| want.is_over);
+        let want = own.and_then(|entry| keys::want(&entry, "").ok());
+        view.aim = want.map(|want| want.aim).unwrap_or_default();
         for entry in next() {
             match keys::ack_of(&entry) {
                 Ok(ack) => view.acks.push(ack),

@@ -146,15 +146,17 @@ sub none_opens_before {
     return is $early, undef, $what;
 }
 
-# All stay paused, and their deadlines (15 s) are moved on by renewals that began at least 3 s from now.
+# All of these nodes, or of all there are, stay paused, and their deadlines (15 s) are moved on by renewals that began at
+# least 3 s from now.
 sub goes_on {
-    my ($self, $what) = @_;
+    my ($self, $what, @nodes) = @_;
+    @nodes = $self->nodes if !@nodes;
     my $late = time + 15 + 4;
     my @states;
     my $came = eval {
         wait_for {
             sleep BETWEEN_LOOKS;
-            @states = map { $_->status('shop') } $self->nodes;
+            @states = map { $_->status('shop') } @nodes;
             grep({ $_->{state} ne 'paused' } @states) || !grep { deadline($_) < $late } @states;
         } 'the pauses to be renewed', 40;
     };
