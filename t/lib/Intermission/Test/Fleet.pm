@@ -63,11 +63,14 @@ sub hosts { return $_[0]{hosts} }
 sub node { return $_[0]{node}{ $_[1] } }
 sub nodes { return @{ $_[0]{node} }{ @{ $_[0]{names} } } }
 
-# A command line that begins with the name of this program's command, at that host, if there are hosts.
+# A command line that begins with the name of this program's command, at that host, if there are hosts. What is to run it comes
+# before that, as a list.
 sub start {
     my ($self, $host, @words) = @_;
+    my @before = map {@$_} grep {ref} @words;
+    @words = grep { !ref } @words;
     my @at = $self->{hosts} && $host ? $self->{hosts}->at($host) : ();
-    return Intermission::Test::Command->start($self->t, {}, @at,
+    return Intermission::Test::Command->start($self->t, {}, @at, @before,
         Intermission::Test::Command::program(), @words);
 }
 
