@@ -117,6 +117,7 @@ pub struct Memory {
 /// Why memory cannot serve as a zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
+    /// Or it does not begin where a page does.
     TooSmall,
     /// Made by another version of the module.
     Foreign,
@@ -132,23 +133,18 @@ fn capacity<R: RawMutex>(size: usize, chunks_per_app: usize) -> Option<u32> {
 
 impl<R: RawMutex> Zone<R> {
     /// Lays a zone out in `memory`, for about `workers` workers at a time, twice as many during a
-    /// reload. The memory must be aligned to a page.
-    ///
-    /// # Safety
-    ///
-    /// `memory` is valid for `size` bytes as long as the process runs, and nobody else uses it.
-    pub unsafe fn create(
-        memory: NonNull<u8>,
-        size: usize,
-        workers: usize,
-        lock: R,
-    ) -> Result<Self, Unfit> {
+    /// reload. The memory begins where a page does.
+    pub fn create(memory: &'static mut [u8], workers: usize, lock: R) -> Result<Self, Unfit> {
         let chunks_per_app = (2 * workers).div_ceil(CHUNK_LANES).clamp(1, SLOTS / CHUNK_LANES);
-        let apps = capacity::<R>(size, chunks_per_app).ok_or(Unfit::TooSmall)?;
+        let apps = capacity::<R>(memory.len(), chunks_per_app).ok_or(Unfit::TooSmall)?;
         let chunks = apps.saturating_mul(u32::try_from(chunks_per_app).unwrap_or(1));
+        let memory = NonNull::from(memory).cast::<u8>();
         let header = memory.cast::<Header<R>>().as_ptr();
-        // SAFETY: the capacity was reckoned so that all of it fits into the caller's memory, which
-        // nobody else sees yet. The magic number comes last: a zone that has it is whole.
+        if !header.is_aligned() {
+            return Err(Unfit::TooSmall);
+        }
+        // SAFETY: the capacity was reckoned so that all of it fits into the memory, which is nobody
+        // else's. The magic number comes last: a zone that has it is whole.
         unsafe {
             addr_of_mut!((*header).version).write(VERSION);
             addr_of_mut!((*header).apps).write(apps);
@@ -187,13 +183,13 @@ impl<R: RawMutex> Zone<R> {
     /// `memory` is valid as long as the process runs, and if it begins with the magic number and
     /// the version of a zone, then [`Zone::create`] made it with the same kind of lock.
     pub unsafe fn attach(memory: NonNull<u8>) -> Result<Self, Unfit> {
-        // SAFETY: the caller's promise; a page is larger than the fields that are looked at first.
-        let header = unsafe { memory.cast::<Header<R>>().as_ref() };
-        if header.magic != MAGIC || header.version != VERSION {
-            return Err(Unfit::Foreign);
-        }
-        // SAFETY: a zone of this version has its arrays there, and never moves them.
+        // SAFETY: the caller's promise; a page is larger than the fields that are looked at first. A zone
+        // of this version has its arrays where they are looked for, and never moves them.
         unsafe {
+            let header = memory.cast::<Header<R>>().as_ref();
+            if header.magic != MAGIC || header.version != VERSION {
+                return Err(Unfit::Foreign);
+            }
             let (first_app, first_chunk) = arrays::<R>(memory, header.apps);
             Ok(Self {
                 header,
@@ -398,6 +394,17 @@ impl<R: RawMutex> Zone<R> {
     }
 }
 
+/// Memory for a zone of a test's, which stays as long as the process.
+#[cfg(test)]
+pub fn memory(size: usize) -> &'static mut [u8] {
+    let room = Vec::leak(vec![0; size + PAGE]);
+    let skipped = room.as_ptr().align_offset(PAGE);
+    &mut room[skipped..skipped + size]
+}
+
+#[cfg(test)]
+const PAGE: usize = 4096;
+
 /// Where the arrays of a zone with room for `apps` begin.
 ///
 /// # Safety
@@ -405,10 +412,11 @@ impl<R: RawMutex> Zone<R> {
 /// `memory` holds a header and as many records.
 unsafe fn arrays<R: RawMutex>(memory: NonNull<u8>, apps: u32) -> (*mut App, *mut Chunk) {
     let offset = size_of::<Header<R>>().next_multiple_of(align_of::<App>());
-    // SAFETY: the caller's promise.
-    let first_app = unsafe { memory.as_ptr().add(offset) }.cast::<App>();
-    // SAFETY: the chunks follow the records; both are aligned to a cache line.
-    (first_app, unsafe { first_app.add(apps as usize) }.cast::<Chunk>())
+    // SAFETY: the caller's promise; the chunks follow the records, and both are aligned to a cache line.
+    unsafe {
+        let first_app = memory.as_ptr().add(offset).cast::<App>();
+        (first_app, first_app.add(apps as usize).cast::<Chunk>())
+    }
 }
 
 impl Directory {

@@ -8,20 +8,42 @@ use core::ptr;
 use core::time::Duration;
 use std::path::PathBuf;
 
-use nginx_sys::{NGX_DECLINED, ngx_array_t, ngx_http_test_predicates, ngx_int_t};
-use ngx::http::HttpModuleConfExt;
+use nginx_sys::{NGX_DECLINED, ngx_array_t, ngx_int_t, ngx_module_t};
+use ngx::http::{HttpModule, HttpModuleLocationConf, HttpModuleMainConf};
 
 use crate::gate::policy::Policy;
-use crate::nginx::ffi::configuring::{Configuring, Location};
+use crate::nginx::ffi::configuring::Configuring;
 use crate::nginx::ffi::cycle::Cycle;
+use crate::nginx::ffi::functions::ngx_http_test_predicates;
 use crate::nginx::ffi::identity::module;
+use crate::nginx::ffi::location::Location;
 use crate::nginx::ffi::memory::Memory;
 use crate::nginx::ffi::request::Request;
+use crate::nginx::ffi::text::Predicates;
 use crate::nginx::zone::{Zone, attached};
 use crate::worker::Place;
 use agent::Agent;
 use app::AppName;
 use coverage::Coverage;
+
+/// What has a configuration here.
+pub struct Module;
+
+impl HttpModule for Module {
+    fn module() -> &'static ngx_module_t {
+        module()
+    }
+}
+
+// SAFETY: `create` makes one for the `http` block, and it stays as it is once that has been read.
+unsafe impl HttpModuleMainConf for Module {
+    type MainConf = MainConf;
+}
+
+// SAFETY: `create` makes one for each location, and it stays as it is once that has been read.
+unsafe impl HttpModuleLocationConf for Module {
+    type LocationConf = LocConf;
+}
 
 /// `http`: what there is once.
 pub struct MainConf {
@@ -148,11 +170,9 @@ impl Default for Bypass {
 impl Bypass {
     /// Whether one of the values is neither empty nor "0" for a request that is in the location.
     pub fn holds_for(self, request: Request<'_>) -> bool {
-        if self.0 == nginx_unset() || self.0.is_null() {
-            return false;
-        }
-        // SAFETY: nginx's own directive has made the list, for requests that are in the location.
-        unsafe { ngx_http_test_predicates(request.as_ptr(), self.0) == NGX_DECLINED as ngx_int_t }
+        let predicates = Predicates::of(self.0).filter(|_| self.0 != nginx_unset());
+        let holds = |it| ngx_http_test_predicates(request, it) == NGX_DECLINED as ngx_int_t;
+        predicates.is_some_and(holds)
     }
 }
 
@@ -165,9 +185,7 @@ impl LocConf {
     /// The configuration of the location that a request is in.
     #[inline]
     pub fn of(request: Request<'_>) -> Option<&Self> {
-        // SAFETY: the module's configuration in each location is a LocConf, and stays as it is for as
-        // long as there are requests.
-        unsafe { Some((*request.as_ptr()).http_location_conf_unchecked(module())?.as_ref()) }
+        request.location_conf::<Module>()
     }
 
     pub fn max_time(&self) -> Duration {
@@ -272,38 +290,27 @@ impl Default for MainConf {
 impl MainConf {
     /// That of the configuration that is read.
     pub fn of<'m>(cf: &'m mut Configuring<'_>) -> Option<&'m mut Self> {
-        // SAFETY: the module's main configuration is a MainConf; who may change the configuration has
-        // it alone.
-        unsafe { Some((*cf.as_ptr()).http_main_conf_unchecked(module())?.as_mut()) }
+        cf.main_conf_mut::<Module>()
     }
 
     /// That of a configuration that is taken up.
     pub fn of_cycle(cycle: Cycle<'_>) -> Option<&Self> {
-        // SAFETY: the module's main configuration is a MainConf, and stays as it is from then on.
-        unsafe { Some((*cycle.as_ptr()).http_main_conf_unchecked(module())?.as_ref()) }
+        cycle.main_conf::<Module>()
     }
 
     /// That of the configuration that a request is served with.
     pub fn behind(request: Request<'_>) -> Option<&Self> {
-        // SAFETY: the module's main configuration is a MainConf, and stays as it is for as long as
-        // there are requests.
-        unsafe { Some((*request.as_ptr()).http_main_conf_unchecked(module())?.as_ref()) }
+        request.main_conf::<Module>()
     }
 
-    /// # Safety
-    ///
-    /// The memory has been asked for in this configuration, by this module.
-    pub unsafe fn set_memory(&mut self, memory: Memory<'_>) {
-        // SAFETY: it is there for as long as this is.
-        self.memory = Some(unsafe { Memory::new(memory.as_ptr()) });
+    /// The memory has been asked for in this configuration.
+    pub fn set_memory(&mut self, memory: Memory<'static>) {
+        self.memory = Some(memory);
     }
 
-    /// # Safety
-    ///
     /// The place is of this configuration.
-    pub unsafe fn holds_by_itself(&mut self, place: Location<'_>) {
-        // SAFETY: it is there for as long as this is.
-        self.holding.push(unsafe { Location::new(place.as_ptr()) });
+    pub fn holds_by_itself(&mut self, place: Location<'static>) {
+        self.holding.push(place);
     }
 
     /// Where requests are held by themselves.
@@ -318,8 +325,7 @@ impl MainConf {
 
     /// The zone, if it has been made.
     pub fn zone(&self) -> Option<Zone> {
-        // SAFETY: the memory is this module's, and the workers of a configuration end before it.
-        unsafe { attached(self.memory?) }
+        attached(self.memory?)?.ok()
     }
 
     /// An app's name, or none where it has variables.

@@ -12,7 +12,7 @@ use nginx_sys::{
 use crate::nginx::conf::{LocConf, MainConf, coverage};
 use crate::nginx::ffi::bells;
 use crate::nginx::ffi::boundary::guarded;
-use crate::nginx::ffi::configuring::{Configure, Configuring, configure, create, merge};
+use crate::nginx::ffi::configuring::{Configure, Configuring, configure, create, merge, raw_of};
 use crate::nginx::ffi::cycle::{Begin, Cycle, begin};
 use crate::nginx::process;
 use crate::nginx::request::{backend, entrance, filter, variables};
@@ -47,16 +47,16 @@ const BLANK: ngx_module_t = ngx_module_t {
 };
 
 static CONTEXT: ngx_http_module_t = ngx_http_module_t {
-    preconfiguration: Some(configure::<variables::Add>),
-    postconfiguration: Some(configure::<SetUp>),
-    create_main_conf: Some(create::<MainConf>),
-    create_loc_conf: Some(create::<LocConf>),
+    preconfiguration: Some(raw_of(configure::<variables::Add>)),
+    postconfiguration: Some(raw_of(configure::<SetUp>)),
+    create_main_conf: Some(raw_of(create::<MainConf>)),
+    create_loc_conf: Some(raw_of(create::<LocConf>)),
     merge_loc_conf: Some(merge::<LocConf>),
     ..NO_HOOKS
 };
 
 static FILTER_CONTEXT: ngx_http_module_t =
-    ngx_http_module_t { postconfiguration: Some(configure::<filter::Install>), ..NO_HOOKS };
+    ngx_http_module_t { postconfiguration: Some(raw_of(configure::<filter::Install>)), ..NO_HOOKS };
 
 const NO_HOOKS: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: None,

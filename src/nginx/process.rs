@@ -2,14 +2,16 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use nginx_sys::{NGX_LOG_WARN, ngx_cycle_t, ngx_event_t};
+use nginx_sys::{NGX_LOG_WARN, ngx_cycle_t};
 
 use crate::nginx::conf::MainConf;
 use crate::nginx::conf::coverage;
 use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::client::Connection;
 use crate::nginx::ffi::cycle::{Begin, Cycle};
 use crate::nginx::ffi::event::Called;
 use crate::nginx::ffi::processes::started;
+use crate::nginx::ffi::watched::Watched;
 use crate::nginx::ffi::{bells, clock, globals};
 use crate::nginx::host::{Nginx, Worker};
 use crate::nginx::store::Store;
@@ -52,9 +54,7 @@ fn enter(cycle: Cycle<'_>) {
     let pid = globals::pid();
     let process = Process { pid, started: started(pid).unwrap_or_default() };
     zone.enter(worker.slot, process, clock::now());
-    // SAFETY: called while the worker starts.
-    let listens = unsafe { bells::listen(worker.slot, Some(on_ring)) };
-    if !listens {
+    if !bells::listen::<Bell>(worker.slot) {
         ngx::ngx_log_error!(
             NGX_LOG_WARN,
             cycle.log(),
@@ -85,17 +85,19 @@ pub unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
     });
 }
 
-unsafe extern "C" fn on_ring(event: *mut ngx_event_t) {
-    guarded((), || {
+/// Rings when there may be something to do.
+struct Bell;
+
+impl Watched for Bell {
+    fn happens(bell: Connection<'_>) {
         let Some(worker) = Worker::here() else { return };
-        // SAFETY: nginx passes the event of the doorbell.
-        if unsafe { bells::says_exit(event) } {
+        if bells::says_exit(bell) {
             worker.look_next();
         } else {
             Store::keep_up(worker);
             worker.look();
         }
-    });
+    }
 }
 
 /// The worker's timer.

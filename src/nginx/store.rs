@@ -13,12 +13,13 @@ mod write;
 use std::io;
 use std::path::PathBuf;
 
-use nginx_sys::{NGX_LOG_ERR, NGX_LOG_NOTICE, ngx_event_t, ngx_log_t};
+use nginx_sys::{NGX_LOG_ERR, NGX_LOG_NOTICE, ngx_log_t};
 
 use self::apps::{adopt, apply, is_over};
 use self::file::{StateFile, quoted};
 use crate::control::args::shown;
-use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::client::Connection;
+use crate::nginx::ffi::watched::Watched;
 use crate::nginx::ffi::{clock, inotify};
 use crate::nginx::host::Worker;
 use crate::nginx::zone::Zone;
@@ -95,9 +96,7 @@ impl Store {
     /// Begins to follow the file: what is newer there is taken up, what is newer here is written.
     pub fn begin(&self, worker: &Worker) {
         self.catch_up(worker);
-        // SAFETY: called while the worker starts.
-        let watched = unsafe { inotify::watch(self.file.directory(), Some(on_directory)) };
-        if let Err(error) = watched {
+        if let Err(error) = inotify::watch::<Directory>(self.file.directory()) {
             self.complain("cannot be watched", &error);
         }
     }
@@ -153,13 +152,15 @@ impl Store {
     }
 }
 
-unsafe extern "C" fn on_directory(event: *mut ngx_event_t) {
-    guarded((), || {
+/// That of the state file.
+struct Directory;
+
+impl Watched for Directory {
+    fn happens(watch: Connection<'_>) {
         let Some(worker) = Worker::here() else { return };
         let Some(store) = Store::of(worker) else { return };
-        // SAFETY: nginx passes the event of the descriptor that is watched.
-        if unsafe { inotify::was_replaced(event, store.file.name()) } {
+        if inotify::was_replaced(watch, store.file.name()) {
             store.follow(worker);
         }
-    });
+    }
 }

@@ -1,32 +1,22 @@
 //! nginx's shared memory zone, and its mutex as a lock for Rust.
 
-use core::ptr;
-
-use nginx_sys::{
-    ngx_shmtx_lock, ngx_shmtx_t, ngx_shmtx_trylock, ngx_shmtx_unlock, ngx_slab_pool_t,
-};
+use nginx_sys::ngx_shmtx_t;
 use parking_lot::lock_api::{GuardNoSend, RawMutex};
 
+use crate::nginx::ffi::functions::{ngx_shmtx_lock, ngx_shmtx_trylock, ngx_shmtx_unlock};
+use crate::nginx::ffi::living::Living;
 use crate::nginx::ffi::memory::{Memory, Slab};
-use crate::shm;
+use crate::shm::{self, Unfit};
 
 pub type Zone = shm::Zone<ZoneLock>;
 
 /// The mutex of a zone's slab pool: the one that the master opens when a worker dies with it.
 #[repr(transparent)]
-pub struct ZoneLock(*mut ngx_slab_pool_t);
+pub struct ZoneLock(Option<Living<'static, ngx_shmtx_t>>);
 
 impl ZoneLock {
-    /// # Safety
-    ///
-    /// The pool lives as long as the lock is used.
-    pub unsafe fn of(pool: Slab<'_>) -> Self {
-        Self(pool.as_ptr())
-    }
-
-    fn mutex(&self) -> *mut ngx_shmtx_t {
-        // SAFETY: the pool lives as long as the zone, in which this lock stands.
-        unsafe { &raw mut (*self.0).mutex }
+    pub fn of(slab: Slab<'static>) -> Self {
+        Self(Some(slab.mutex()))
     }
 }
 
@@ -41,33 +31,30 @@ unsafe impl Send for ZoneLock {}
 unsafe impl RawMutex for ZoneLock {
     // A lock of no zone: it is never locked, as a zone is made with `ZoneLock::of`.
     #[allow(clippy::declare_interior_mutable_const)]
-    const INIT: Self = Self(ptr::null_mut());
+    const INIT: Self = Self(None);
 
     type GuardMarker = GuardNoSend;
 
     fn lock(&self) {
-        // SAFETY: nginx has made the mutex.
-        unsafe { ngx_shmtx_lock(self.mutex()) }
+        if let Some(mutex) = self.0 {
+            ngx_shmtx_lock(mutex);
+        }
     }
 
     fn try_lock(&self) -> bool {
-        // SAFETY: nginx has made the mutex.
-        unsafe { ngx_shmtx_trylock(self.mutex()) != 0 }
+        self.0.is_some_and(|mutex| ngx_shmtx_trylock(mutex) != 0)
     }
 
     unsafe fn unlock(&self) {
-        // SAFETY: the caller has the lock.
-        unsafe { ngx_shmtx_unlock(self.mutex()) }
+        if let Some(mutex) = self.0 {
+            ngx_shmtx_unlock(mutex);
+        }
     }
 }
 
 /// The zone in nginx's shared memory, if it has been made.
-///
-/// # Safety
-///
-/// The memory is this module's, and nobody uses the zone when it is gone.
-pub unsafe fn attached(memory: Memory<'_>) -> Option<Zone> {
+pub fn attached(memory: Memory<'_>) -> Option<Result<Zone, Unfit>> {
     let zone = memory.slab()?.data()?;
-    // SAFETY: the caller's promise; data is there when a zone has been made.
-    unsafe { Zone::attach(zone.cast()).ok() }
+    // SAFETY: what is kept in this module's memory is a zone, and whoever uses that ends before it.
+    Some(unsafe { Zone::attach(zone.cast()) })
 }

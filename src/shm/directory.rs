@@ -89,9 +89,7 @@ impl<'z, R: RawMutex> Locked<'z, R> {
     /// Does something to an app's gate, and shows its state to those who look without the lock.
     pub fn update<T>(&mut self, app: AppId, action: impl FnOnce(&mut Gate) -> T) -> Option<T> {
         let record = self.zone.apps.get(app.index())?;
-        // SAFETY: the cell is only touched under the lock, which this process has, and the
-        // exclusive borrow of the guard keeps it the only reference in it.
-        let gate = unsafe { &mut *record.gate.get() };
+        let gate = self.change(&record.gate);
         let result = action(gate);
         if record.word.state() != gate.state() {
             record.word.publish(gate.state());
@@ -131,9 +129,14 @@ impl<'z, R: RawMutex> Locked<'z, R> {
         unsafe { &*cell.get() }
     }
 
+    fn change<'a, T>(&'a mut self, cell: &'a UnsafeCell<T>) -> &'a mut T {
+        // SAFETY: the cell is only touched under the lock, which this process has, and the exclusive
+        // borrow of the guard keeps this the only reference in it.
+        unsafe { &mut *cell.get() }
+    }
+
     fn write<T>(&mut self, cell: &UnsafeCell<T>, value: T) {
-        // SAFETY: as in `update`.
-        unsafe { *cell.get() = value };
+        *self.change(cell) = value;
     }
 
     fn lane(&mut self, app: AppId, slot: usize, search: usize) -> Result<&'static Lane, Full> {

@@ -6,14 +6,10 @@ mod threads;
 mod workers;
 mod zone;
 
-use std::alloc::{Layout, alloc_zeroed};
-
 use parking_lot::RawMutex as Lock;
 
 use super::*;
 use crate::gate::policy::Policy;
-
-const PAGE: usize = 4096;
 
 const SLOT: usize = 3;
 
@@ -30,16 +26,8 @@ impl Entry {
     }
 }
 
-/// Memory for a zone, which stays as long as the process.
-fn memory(size: usize) -> NonNull<u8> {
-    let layout = Layout::from_size_align(size.max(PAGE), PAGE).expect("a page is a power of two");
-    // SAFETY: the size is not zero.
-    NonNull::new(unsafe { alloc_zeroed(layout) }).expect("there is memory")
-}
-
-fn create(memory: NonNull<u8>, size: usize, workers: usize) -> Result<Zone<Lock>, Unfit> {
-    // SAFETY: the callers pass memory of that size, which they use for this alone.
-    unsafe { Zone::create(memory, size, workers, <Lock as RawMutex>::INIT) }
+fn create(memory: &'static mut [u8], workers: usize) -> Result<Zone<Lock>, Unfit> {
+    Zone::create(memory, workers, <Lock as RawMutex>::INIT)
 }
 
 /// The smallest size into which so many apps fit.
@@ -50,7 +38,7 @@ fn size_for(apps: u32) -> usize {
 
 fn zone(apps: u32) -> Zone<Lock> {
     let size = size_for(apps);
-    let zone = create(memory(size), size, 1).expect("it is large enough");
+    let zone = create(memory(size), 1).expect("it is large enough");
     assert_eq!(zone.capacity(), apps as usize);
     zone
 }

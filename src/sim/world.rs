@@ -1,6 +1,5 @@
 //! What the workers of a simulation share: the zone, the time, the bells.
 
-use std::alloc::{Layout, alloc_zeroed};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ptr::NonNull;
@@ -17,7 +16,7 @@ use super::rng::Rng;
 use crate::gate::Gate;
 use crate::gate::time::Moment;
 use crate::shared::touch;
-use crate::shm::{AppId, Liveness, Zone};
+use crate::shm::{self, AppId, Liveness, Zone};
 use crate::worker::{Ending, Fact, LEASE};
 
 /// How many names of apps there are: those that are paused come first.
@@ -25,8 +24,6 @@ pub const NAMES: usize = 8;
 
 /// Room for five apps or so.
 const ZONE_SIZE: usize = 48 * 1024;
-
-const PAGE: usize = 4096;
 
 /// For how long nobody who stays is to be seen before a worker may take that for the end of nginx.
 const ABANDONED: Duration = Duration::from_secs(5);
@@ -109,22 +106,16 @@ thread_local! {
     static WAITS: Cell<bool> = const { Cell::new(false) };
     static ALIVE: RefCell<BTreeSet<Pid>> = const { RefCell::new(BTreeSet::new()) };
     /// One simulation at a time has it, and all that run on this thread use the same.
-    static MEMORY: NonNull<u8> = allocate();
-}
-
-fn allocate() -> NonNull<u8> {
-    let layout = Layout::from_size_align(ZONE_SIZE, PAGE).expect("a page is a power of two");
-    // SAFETY: the size is not zero. The memory is never given back.
-    NonNull::new(unsafe { alloc_zeroed(layout) }).expect("there is memory")
+    static MEMORY: NonNull<[u8]> = NonNull::from(shm::memory(ZONE_SIZE));
 }
 
 impl World {
     pub fn new(seed: u64) -> Rc<Self> {
         let rng = Rng::new(seed);
         let plan = Plan::new(&rng, seed % 2 == 1);
-        let memory = MEMORY.with(|memory| *memory);
         // SAFETY: the memory stays, and the simulation that had it before is over.
-        let zone = unsafe { Zone::create(memory, ZONE_SIZE, plan.workers, Lock::INIT) };
+        let memory = MEMORY.with(|memory| unsafe { &mut *memory.as_ptr() });
+        let zone = Zone::create(memory, plan.workers, Lock::INIT);
         ALIVE.with_borrow_mut(BTreeSet::clear);
         LOCKED.set(false);
         WAITS.set(false);

@@ -25,14 +25,17 @@ impl Link {
     /// Takes the request out of the list that it is in, if any.
     pub fn remove(&self) {
         let (next, before) = (self.next.replace(ptr::null()), self.before.replace(ptr::null()));
+        if let (Some(next), Some(before)) = (self.at(next), self.at(before)) {
+            next.before.set(before);
+            before.next.set(next);
+        }
+    }
+
+    /// The link of the same list that stands there.
+    fn at(&self, link: *const Self) -> Option<&Self> {
         // SAFETY: a link that is not null leads to a member of the same list, or to its ends. Those
         // stay where they are, and members take themselves out before they go.
-        unsafe {
-            if let (Some(next), Some(before)) = (next.as_ref(), before.as_ref()) {
-                next.before.set(before);
-                before.next.set(next);
-            }
-        }
+        unsafe { link.as_ref() }
     }
 }
 
@@ -102,13 +105,12 @@ impl<H: Host> List<H> {
     fn put_before(&self, passage: &Passage<H>, place: *const Link) {
         passage.link.remove();
         let own: *const Link = ptr::from_ref(passage).cast();
-        // SAFETY: the place is the list's own link or a member's, as is what stands before it.
-        unsafe {
-            let before = (*place).before.get();
-            passage.link.next.set(place);
-            passage.link.before.set(before);
-            (*before).next.set(own);
-            (*place).before.set(own);
+        let Some(behind) = self.0.at(place) else { return };
+        let before = behind.before.replace(own);
+        passage.link.next.set(place);
+        passage.link.before.set(before);
+        if let Some(before) = self.0.at(before) {
+            before.next.set(own);
         }
     }
 }

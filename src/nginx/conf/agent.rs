@@ -23,8 +23,7 @@ impl Agent {
             Some(rest) => (rest, true),
             None => (rest, false),
         };
-        // SAFETY: an agent is part of the configuration that is read.
-        unsafe { Regex::compile(cf, regex, any_case).map(Self::Regex) }
+        Regex::compile(cf, regex, any_case).map(Self::Regex)
     }
 
     pub fn matches(&self, agent: &[u8]) -> bool {

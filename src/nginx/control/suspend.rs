@@ -2,34 +2,16 @@
 
 use core::time::Duration;
 
-use nginx_sys::ngx_pool_cleanup_add;
-
 use crate::nginx::ffi::event::Event;
-use crate::nginx::ffi::pool::Cleanup;
 use crate::nginx::ffi::request::{Request, Turn};
 use crate::nginx::host::Worker;
 
 /// Has a call wait to which nothing has been answered: `T` gets its turn when it is woken, when its time is
-/// up, and for nothing, and `end` is called when the request ends. Both find the `waiter` in the request's
-/// pool. `None` if there is no memory.
-///
-/// # Safety
-///
-/// `end` takes a `W`.
-pub unsafe fn suspend<W, T: Turn>(
-    request: Request<'_>,
-    waiter: W,
-    limit: Duration,
-    end: Cleanup,
-) -> Option<()> {
+/// up, and for nothing. It finds the `waiter` in the request's pool, which drops it at its end. `None` if
+/// there is no memory.
+pub fn suspend<'r, W: 'r, T: Turn>(request: Request<'r>, waiter: W, limit: Duration) -> Option<()> {
     let worker = Worker::here()?;
-    // SAFETY: the pool's memory is aligned for any type, is written before it is seen, and is dropped
-    // by its cleanup.
-    unsafe {
-        let cleanup = ngx_pool_cleanup_add(request.pool().as_ptr(), size_of::<W>()).as_mut()?;
-        cleanup.data.cast::<W>().write(waiter);
-        cleanup.handler = Some(end);
-    }
+    request.pool().keep(waiter)?;
     worker.add_caller(event(request));
     if !request.discards_body() {
         request.watch_client();

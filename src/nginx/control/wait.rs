@@ -1,7 +1,6 @@
 //! Calls whose answer waits: for a quiet backend, or for a canary's verdict.
 
 use core::cell::Cell;
-use core::ffi::c_void;
 use core::time::Duration;
 
 use super::answer::Answer;
@@ -14,7 +13,6 @@ use crate::control::args::Disable;
 use crate::gate::canary::Canary;
 use crate::gate::time::{Moment, micros};
 use crate::nginx::conf::LocConf;
-use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::clock;
 use crate::nginx::ffi::request::{Request, Then, Turn};
 use crate::nginx::host::Worker;
@@ -69,18 +67,13 @@ pub fn begin(
         waits: Cell::new(true),
     };
     if let Some(answer) = waiter.answer(worker) {
-        worker.stop_waiting(&entry);
         return Reply::Now(answer);
     }
     // Also where there is no limit: a worker that is to exit stays for what has a timer.
     let limit = drain.map_or(LONGEST, |drain| drain.limit);
-    // SAFETY: `end` is for a waiter.
-    match unsafe { suspend::<_, Woken>(calling.request, waiter, limit, end) } {
+    match suspend::<_, Woken>(calling.request, waiter, limit) {
         Some(()) => Reply::Later,
-        None => {
-            worker.stop_waiting(&entry);
-            Reply::Now(Answer::error(500, "No memory."))
-        }
+        None => Reply::Now(Answer::error(500, "No memory.")),
     }
 }
 
@@ -174,6 +167,13 @@ impl Waiter<'_> {
     }
 }
 
+/// It has been answered at once, or its request ends.
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 fn bad_canary(failed: u32, of: u32, status: u32) -> String {
     let ended = match status {
         0 => "without an answer".to_owned(),
@@ -188,9 +188,7 @@ struct Woken;
 impl Turn for Woken {
     fn turn(request: Request<'_>) -> Then {
         // It is not the request's context, where passages are looked for.
-        let Some(waiter) = request.pool().find(end) else { return Then::Wait };
-        // SAFETY: what has this cleanup is what `suspend` wrote, in the request's pool.
-        let waiter = unsafe { waiter.cast::<Waiter<'_>>().as_ref() };
+        let Some(waiter) = request.pool().kept::<Waiter<'_>>() else { return Then::Wait };
         let Some(worker) = Worker::here() else { return Then::Wait };
         let late = is_late(request);
         let answer = waiter.answer(worker);
@@ -200,13 +198,4 @@ impl Turn for Woken {
         waiter.stop();
         Then::End(written::send(request, answer))
     }
-}
-
-unsafe extern "C" fn end(waiter: *mut c_void) {
-    // SAFETY: nginx passes what `suspend` wrote, once, when the request ends.
-    guarded((), || unsafe {
-        let waiter = waiter.cast::<Waiter<'_>>();
-        (*waiter).stop();
-        waiter.drop_in_place();
-    });
 }

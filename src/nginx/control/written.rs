@@ -1,14 +1,12 @@
 //! Answers that wait until what their call changed is in the state file.
 
 use core::cell::Cell;
-use core::ffi::c_void;
 use core::time::Duration;
 
 use nginx_sys::{NGX_DONE, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_int_t};
 
 use super::answer::{self, Answer};
 use super::suspend::{is_late, stop, suspend};
-use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::request::{Request, Then, Turn};
 use crate::nginx::store::Store;
 
@@ -34,8 +32,7 @@ pub fn send(request: Request<'_>, answer: Answer) -> ngx_int_t {
         return answer::send(request, &answer).unwrap_or(FAILED);
     }
     let kept = Kept { request, answer, changes, waits: Cell::new(true) };
-    // SAFETY: `end` is for what is kept.
-    match unsafe { suspend::<_, Woken>(request, kept, LONGEST, end) } {
+    match suspend::<_, Woken>(request, kept, LONGEST) {
         Some(()) => NGX_DONE as ngx_int_t,
         None => FAILED,
     }
@@ -49,27 +46,23 @@ impl Kept<'_> {
     }
 }
 
+/// Its request ends.
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 /// Told when the caller was woken, when its time is up, and for nothing.
 struct Woken;
 
 impl Turn for Woken {
     fn turn(request: Request<'_>) -> Then {
-        let Some(kept) = request.pool().find(end) else { return Then::Wait };
-        // SAFETY: what has this cleanup is what `suspend` wrote, in the request's pool.
-        let kept = unsafe { kept.cast::<Kept<'_>>().as_ref() };
+        let Some(kept) = request.pool().kept::<Kept<'_>>() else { return Then::Wait };
         if !is_late(request) && !Store::is_settled(kept.changes) {
             return Then::Wait;
         }
         kept.stop();
         Then::End(answer::send(request, &kept.answer).unwrap_or(FAILED))
     }
-}
-
-unsafe extern "C" fn end(kept: *mut c_void) {
-    // SAFETY: nginx passes what `suspend` wrote, once, when the request ends.
-    guarded((), || unsafe {
-        let kept = kept.cast::<Kept<'_>>();
-        (*kept).stop();
-        kept.drop_in_place();
-    });
 }

@@ -6,15 +6,15 @@
 //! finds nothing to do and sleeps on. A doorbell carries no news, those are in the zone, so that a
 //! ring that is lost costs time (`intermission_interval`) and nothing else.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
-use nginx_sys::{
-    NGX_USE_CLEAR_EVENT, ngx_connection_t, ngx_event_flags, ngx_event_handler_pt, ngx_event_t,
-};
+use nginx_sys::ngx_connection_t;
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::watched::{connect, read_events};
+use super::client::Connection;
+use super::globals::tells_once;
+use super::watched::{Watched, watch};
 
 static BELLS: [OnceLock<OwnedFd>; 32] = [const { OnceLock::new() }; 32];
 
@@ -44,35 +44,20 @@ fn of(slot: usize) -> Option<&'static OwnedFd> {
     BELLS.get(slot % BELLS.len())?.get()
 }
 
-/// Calls `handler` whenever somebody rings for `slot`, and when the worker is told to exit. `false`
-/// if it cannot be told of rings.
-///
-/// # Safety
-///
-/// Called while a worker starts.
-pub unsafe fn listen(slot: usize, handler: ngx_event_handler_pt) -> bool {
-    let Some(descriptor) = of(slot) else { return false };
-    // SAFETY: the caller's promise, and nginx's own flags.
-    unsafe {
-        let Some(connection) = connect(descriptor.as_raw_fd(), handler) else { return false };
-        // nginx calls the handlers of what is idle when it is told to exit.
-        (*connection).set_idle(1);
-        ngx_event_flags & NGX_USE_CLEAR_EVENT as usize != 0 && read_events(connection)
-    }
+/// Tells `W` whenever somebody rings for `slot`, and when the worker is told to exit, from when it starts.
+/// `false` if it cannot be told of rings.
+pub fn listen<W: Watched>(slot: usize) -> bool {
+    // nginx calls the handlers of what is idle when it is told to exit.
+    let prepare = |it: &mut _| ngx_connection_t::set_idle(it, 1);
+    of(slot).is_some_and(|bell| tells_once() && watch::<W>(bell, prepare))
 }
 
 /// Whether it is nginx that calls the handler of a doorbell, as the worker is told to exit. It does so
 /// outside of its event loop: nothing that is posted then is looked at until the loop turns again.
-///
-/// # Safety
-///
-/// `event` is one of a connection that [`listen`] made.
-pub unsafe fn says_exit(event: *mut ngx_event_t) -> bool {
-    // SAFETY: the event's data is its connection.
-    unsafe {
-        let connection = (*event).data.cast::<ngx_connection_t>();
-        let closes = (*connection).close() != 0;
-        (*connection).set_close(0);
+pub fn says_exit(bell: Connection<'_>) -> bool {
+    bell.change(|it| {
+        let closes = it.close() != 0;
+        it.set_close(0);
         closes
-    }
+    })
 }

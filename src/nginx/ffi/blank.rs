@@ -34,5 +34,6 @@ blank!(
     nginx_sys::ngx_log_t,
     nginx_sys::ngx_peer_connection_t,
     nginx_sys::ngx_table_elt_t,
+    nginx_sys::ngx_tm_t,
     nginx_sys::ngx_url_t,
 );

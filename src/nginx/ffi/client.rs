@@ -3,14 +3,15 @@
 use core::slice;
 use std::os::fd::BorrowedFd;
 
-use nginx_sys::{
-    NGX_OK, ngx_connection_t, ngx_handle_read_event, ngx_handle_write_event, ngx_int_t, ngx_log_t,
-};
+use nginx_sys::{NGX_AGAIN, NGX_OK, ngx_connection_t, ngx_int_t, ngx_log_t, ngx_recv_pt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::event::Event;
+use super::functions::{ngx_handle_read_event, ngx_handle_write_event};
 use super::living::{Living, reaches};
-use super::watched::borrowed;
+
+/// Not a file descriptor.
+const CLOSED: i32 = -1;
 
 pub type Connection<'c> = Living<'c, ngx_connection_t>;
 
@@ -32,8 +33,9 @@ impl<'c> Connection<'c> {
 
     /// `None` if it has none.
     pub fn socket(self) -> Option<BorrowedFd<'c>> {
+        let descriptor = self.see(|it| it.fd);
         // SAFETY: nginx closes the socket of a connection when that is over.
-        unsafe { borrowed(self.see(|it| it.fd)) }
+        (descriptor != CLOSED).then(|| unsafe { BorrowedFd::borrow_raw(descriptor) })
     }
 
     /// Whether nothing more can be read from it, or written to it.
@@ -49,14 +51,32 @@ impl<'c> Connection<'c> {
 
     /// Waits for its client to write, or to leave. `false` if that cannot be had.
     pub fn watch_reading(self) -> bool {
-        // SAFETY: the event is that of a connection.
-        unsafe { ngx_handle_read_event(self.read().as_ptr(), 0) == NGX_OK as ngx_int_t }
+        ngx_handle_read_event(self.read(), 0) == NGX_OK as ngx_int_t
     }
 
     /// Waits for its client to read. `false` if that cannot be had.
     pub fn watch_writing(self) -> bool {
-        // SAFETY: the event is that of a connection.
-        unsafe { ngx_handle_write_event(self.write().as_ptr(), 0) == NGX_OK as ngx_int_t }
+        ngx_handle_write_event(self.write(), 0) == NGX_OK as ngx_int_t
+    }
+
+    /// Sends what can be sent without waiting. `None` if that is nothing yet; an error if it cannot be.
+    pub fn send(self, bytes: &[u8]) -> Option<Result<usize, Broken>> {
+        // nginx does not write to what it sends.
+        self.pass(self.see(|it| it.send), bytes.as_ptr().cast_mut(), bytes.len())
+    }
+
+    /// Reads what is there. As [`Self::send`]; an end is an error.
+    pub fn receive(self, room: &mut [u8]) -> Option<Result<usize, Broken>> {
+        self.pass(self.see(|it| it.recv), room.as_mut_ptr(), room.len())
+    }
+
+    fn pass(self, by: ngx_recv_pt, start: *mut u8, len: usize) -> Option<Result<usize, Broken>> {
+        // SAFETY: there are as many bytes.
+        match by.map(|by| unsafe { by(self.as_ptr(), start, len) }) {
+            Some(passed) if passed > 0 => Some(Ok(passed.unsigned_abs())),
+            Some(again) if again == NGX_AGAIN as isize => None,
+            _ => Some(Err(Broken)),
+        }
     }
 
     #[inline(always)]
@@ -85,6 +105,9 @@ impl<'c> Connection<'c> {
         self.is_quic() && self.write().see(|it| it.error() != 0)
     }
 }
+
+/// A connection that no more comes of.
+pub struct Broken;
 
 /// Whether the other side of a socket has closed it, even behind data that nobody has read.
 fn has_hung_up(socket: BorrowedFd<'_>) -> bool {

@@ -4,9 +4,11 @@ use core::cell::Cell;
 use core::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nginx_sys::{ngx_gmtime, ngx_tm_t};
+use nginx_sys::ngx_tm_t;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::blank::Blank;
+use super::functions::ngx_gmtime;
 use super::globals;
 use super::local::Local;
 use crate::gate::outage::TICK;
@@ -55,12 +57,8 @@ fn wall() -> u64 {
 /// A moment of the past or the future as RFC 3339 writes it, by today's idea of the wall clock.
 pub fn timestamp(moment: Moment) -> String {
     let seconds = i64::try_from(unix_ms(moment).saturating_add(500) / 1000).unwrap_or_default();
-    // SAFETY: an all-zero tm is a valid one, and the function only writes to it.
-    let tm = unsafe {
-        let mut tm: ngx_tm_t = core::mem::zeroed();
-        ngx_gmtime(seconds, &mut tm);
-        tm
-    };
+    let mut tm = ngx_tm_t::blank();
+    ngx_gmtime(seconds, &mut tm);
     format!(
         "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
         tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec

@@ -1,34 +1,47 @@
 //! nginx's configuration while it is read.
 
 use core::ffi::{c_char, c_void};
+use core::mem::transmute;
 use core::ptr;
 
 use nginx_sys::{
-    NGX_ERROR, NGX_HTTP_SATISFY_ANY, NGX_OK, ngx_array_push, ngx_conf_full_name, ngx_conf_t,
-    ngx_http_compile_complex_value, ngx_http_compile_complex_value_t, ngx_http_complex_value_t,
-    ngx_http_core_loc_conf_t, ngx_http_handler_pt, ngx_http_phases, ngx_int_t, ngx_str_t,
+    NGX_ERROR, NGX_OK, ngx_array_push, ngx_conf_t, ngx_http_compile_complex_value,
+    ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_http_core_srv_conf_t,
+    ngx_http_handler_pt, ngx_http_phases, ngx_http_upstream_main_conf_t, ngx_int_t,
 };
 use ngx::core::NGX_CONF_ERROR;
 use ngx::http::{
     HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
+    NgxHttpUpstreamModule,
 };
 
 use super::blank::Blank;
 use super::boundary::guarded;
-use super::headers::bytes;
+use super::cycle::Cycle;
+use super::functions::ngx_conf_full_name;
+use super::groups::Group;
 use super::living::{Living, reaches};
+use super::location::Location;
 use super::pool::Pool;
-use super::request::{Handler, handler};
+use super::request::{Handler, handler, raw};
+use super::text::{Template, Text};
 
 /// The configuration, at the place that nginx has come to. There is one of it at a time: who may change
 /// it may change what this module has there.
+#[repr(transparent)]
 pub struct Configuring<'c>(Conf<'c>);
 
-type Conf<'c> = Living<'c, ngx_conf_t>;
+pub(super) type Conf<'c> = Living<'c, ngx_conf_t>;
 
 reaches!(Conf<'c> {
     /// A configuration has a pool for as long as it is there.
     fn pool() -> Pool<'c> = pool;
+
+    /// What it is the configuration of.
+    pub(super) fn cycle() -> Cycle<'c> = cycle;
+
+    /// The words of the directive at hand, in the configuration's pool.
+    fn words() -> &'c [Text<'c>] = args;
 });
 
 impl<'c> Configuring<'c> {
@@ -46,102 +59,103 @@ impl<'c> Configuring<'c> {
         self.0.as_ptr()
     }
 
+    pub(super) fn conf(&self) -> Conf<'c> {
+        self.0
+    }
+
     pub fn pool(&self) -> Pool<'c> {
         self.0.pool()
     }
 
-    /// What stands behind the name of the directive at hand.
+    /// The name of the directive at hand.
+    pub fn name(&self) -> &'c [u8] {
+        self.0.words().first().map_or(&[], |name| name.bytes())
+    }
+
+    /// What stands behind that name.
     pub fn arguments(&self) -> Vec<&'c [u8]> {
-        // SAFETY: nginx has read a directive's words into an array of strings.
-        let words = unsafe { (*self.0.see(|it| it.args)).as_slice::<ngx_str_t>() };
-        // SAFETY: the strings are in the configuration's pool.
-        words.iter().skip(1).map(|word| unsafe { bytes(word) }).collect()
+        self.0.words().iter().skip(1).map(|word| word.bytes()).collect()
     }
 
     /// The path of a file that is named relative to where nginx keeps its configuration.
     pub fn full_path(&self, name: &[u8]) -> Option<&'c [u8]> {
         let mut path = self.pool().copy(name)?;
-        // SAFETY: nginx puts the full name into the pool of the cycle.
-        unsafe {
-            let rc = ngx_conf_full_name(self.0.see(|it| it.cycle), &mut path, 0);
-            (rc == NGX_OK as ngx_int_t).then(|| bytes(&path))
-        }
+        let rc = ngx_conf_full_name(self.0.cycle(), &mut path, 0);
+        (rc == NGX_OK as ngx_int_t).then(|| path.bytes())
     }
 
-    /// Compiles what may have variables in it. `None` where they are wrong.
-    pub fn compile(&self, text: &[u8]) -> Option<&'c mut ngx_http_complex_value_t> {
+    /// Compiles what may have variables in it. `None` where they are wrong, and no template where there are
+    /// none.
+    pub fn compile(&self, text: &[u8]) -> Option<Option<Template>> {
         let value = self.pool().put(ngx_http_complex_value_t::blank())?;
-        let mut source = self.pool().copy(text)?;
+        let mut source = self.pool().copy(text)?.raw();
         let mut compile = ngx_http_compile_complex_value_t::blank();
         compile.cf = self.as_ptr();
         compile.value = &mut source;
         compile.complex_value = value;
         // SAFETY: the text and the value are in the configuration's pool, as nginx does it.
         let rc = unsafe { ngx_http_compile_complex_value(&mut compile) };
-        (rc == NGX_OK as ngx_int_t).then_some(value)
+        (rc == NGX_OK as ngx_int_t).then(|| (!value.lengths.is_null()).then(|| Template::of(value)))
+    }
+
+    /// What a module has for all of the `http` block.
+    pub fn main_conf_mut<M>(&mut self) -> Option<&mut M::MainConf>
+    where
+        M: HttpModuleMainConf<MainConf: 'static>,
+    {
+        self.0.see(M::main_conf_mut)
     }
 
     /// The location at hand, or what is around locations.
     pub fn location(&self) -> Option<Location<'c>> {
-        // SAFETY: while nginx reads its `http` block, its core module has a configuration at each place.
-        unsafe {
-            let core = NgxHttpCoreModule::location_conf_mut(&*self.as_ptr())?;
-            Some(Location::new(core))
-        }
+        self.0.see(NgxHttpCoreModule::location_conf_mut).map(Location::of)
     }
 
     /// The name of the server at hand.
     pub fn server_name(&self) -> Option<&'c [u8]> {
-        // SAFETY: as of the location; the name is in the configuration's pool.
-        unsafe {
-            NgxHttpCoreModule::server_conf(&*self.as_ptr()).map(|core| bytes(&core.server_name))
-        }
+        let core = self.0.see(NgxHttpCoreModule::server_conf_mut);
+        core.map(|core| Server::of(core).name())
+    }
+
+    /// The groups of servers, behind the `http` block.
+    pub fn groups(&self) -> Option<&'c [Group<'c>]> {
+        let all = self.0.see(NgxHttpUpstreamModule::main_conf_mut)?;
+        Some(All::of(all).groups())
     }
 
     /// Adds a handler to a phase. `None` if there is no memory.
     pub fn add_handler<H: Handler>(&mut self, phase: ngx_http_phases) -> Option<()> {
+        let core = self.0.see(NgxHttpCoreModule::main_conf_mut)?;
+        let handlers = &mut core.phases.get_mut(phase as usize)?.handlers;
         // SAFETY: nginx makes an array of handlers for each phase before modules set up theirs.
-        unsafe {
-            let core = NgxHttpCoreModule::main_conf_mut(&*self.as_ptr())?;
-            let handlers = &mut core.phases.get_mut(phase as usize)?.handlers;
-            let place = ngx_array_push(handlers).cast::<ngx_http_handler_pt>().as_mut()?;
-            *place = Some(handler::<H>);
-        }
+        let place = unsafe { ngx_array_push(handlers).cast::<ngx_http_handler_pt>().as_mut()? };
+        *place = Some(raw(handler::<H>));
         Some(())
     }
 }
 
-/// What nginx's core module has of a location.
-pub type Location<'c> = Living<'c, ngx_http_core_loc_conf_t>;
+type Server<'c> = Living<'c, ngx_http_core_srv_conf_t>;
 
-reaches!(Location<'c> {
+reaches!(Server<'c> {
     /// In the pool of the configuration.
-    pub fn name() -> &'c [u8] = name;
+    fn name() -> &'c [u8] = server_name;
+});
+
+/// What nginx's upstream module has for all of the `http` block.
+type All<'a> = Living<'a, ngx_http_upstream_main_conf_t>;
+
+reaches!(All<'a> {
+    /// As long as the configuration.
+    fn groups() -> &'a [Group<'a>] = upstreams;
 });
 
 impl Location<'_> {
-    /// Whether it is none of the configuration's own, but one that nginx makes of `if` and the like.
-    pub fn is_nameless(self) -> bool {
-        self.see(|it| it.noname() != 0)
-    }
-
-    /// Whether one rule that grants access is enough.
-    pub fn satisfies_any(self) -> bool {
-        self.see(|it| it.satisfy == NGX_HTTP_SATISFY_ANY as usize)
-    }
-
-    /// Whether something answers there.
-    pub fn has_handler(self) -> bool {
-        self.see(|it| it.handler.is_some())
-    }
-
     pub fn is_handled_by<H: Handler>(self) -> bool {
-        let this: unsafe extern "C" fn(_) -> _ = handler::<H>;
-        self.see(|it| it.handler).is_some_and(|other| ptr::fn_addr_eq(other, this))
+        self.see(|it| it.handler).is_some_and(|it| ptr::fn_addr_eq(it, raw(handler::<H>)))
     }
 
     pub fn handle_by<H: Handler>(self) {
-        self.change(|it| it.handler = Some(handler::<H>));
+        self.change(|it| it.handler = Some(raw(handler::<H>)));
     }
 }
 
@@ -151,9 +165,15 @@ pub trait Configure {
     fn configure(cf: &mut Configuring<'_>) -> Option<()>;
 }
 
-pub unsafe extern "C" fn configure<C: Configure>(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: nginx passes its configuration, which it leaves alone meanwhile.
-    let mut cf = unsafe { Configuring::new(cf) };
+/// What is called with a configuration, as nginx has it.
+pub const fn raw_of<R>(
+    takes: extern "C" fn(Configuring<'_>) -> R,
+) -> unsafe extern "C" fn(*mut ngx_conf_t) -> R {
+    // SAFETY: nginx passes its configuration, as the pointer that it is, and leaves it alone meanwhile.
+    unsafe { transmute::<extern "C" fn(Configuring<'_>) -> R, _>(takes) }
+}
+
+pub extern "C" fn configure<C: Configure>(mut cf: Configuring<'_>) -> ngx_int_t {
     match guarded(None, || C::configure(&mut cf)) {
         Some(()) => NGX_OK as ngx_int_t,
         None => NGX_ERROR as ngx_int_t,
@@ -161,11 +181,9 @@ pub unsafe extern "C" fn configure<C: Configure>(cf: *mut ngx_conf_t) -> ngx_int
 }
 
 /// Makes what a module has at a place.
-pub unsafe extern "C" fn create<T: Default>(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: nginx passes its configuration; what is put into its pool is dropped with that.
-    guarded(ptr::null_mut(), || unsafe {
-        ngx::core::Pool::from_ngx_pool((*cf).pool).allocate(T::default()).cast()
-    })
+pub extern "C" fn create<T: Default>(cf: Configuring<'_>) -> *mut c_void {
+    let made = guarded(None, || cf.pool().keep(T::default()));
+    made.map_or(ptr::null_mut(), |made| ptr::from_mut(made).cast())
 }
 
 /// What a module has at a place, and takes over from around it.

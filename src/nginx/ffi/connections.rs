@@ -3,8 +3,8 @@
 
 use core::cell::Cell;
 
-use crate::nginx::ffi::local::Local;
-use nginx_sys::ngx_cycle;
+use super::cycle::Cycle;
+use super::local::Local;
 use rustix::process::{Resource, getrlimit};
 
 /// File descriptors for what is no connection: logs, listening sockets, temporary files.
@@ -32,11 +32,8 @@ pub fn free_for_release() -> usize {
 /// How many connections and how many files for them there may be, and how many of these are left.
 /// nginx takes connections from idle clients where it has no others, but not files.
 fn budgets() -> [(usize, usize); 2] {
-    // SAFETY: nginx's own cycle.
-    let (total, free, reusable) = unsafe {
-        let cycle = &*ngx_cycle;
-        (cycle.connection_n, cycle.free_connection_n, cycle.reusable_connections_n)
-    };
+    let (total, free, reusable) =
+        Cycle::in_running(|cycle| cycle.connections()).unwrap_or_default();
     let in_use = total.saturating_sub(free);
     let files = most_files().saturating_sub(OTHER_FILES);
     [(total, free.saturating_add(reusable)), (files.min(total), files.saturating_sub(in_use))]

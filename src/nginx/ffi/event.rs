@@ -1,14 +1,16 @@
 //! nginx's events: of connections, and of this module's own.
 
+use core::ptr;
 use core::time::Duration;
 
 use nginx_sys::{
-    ngx_add_timer, ngx_connection_t, ngx_cycle, ngx_del_timer, ngx_delete_posted_event,
-    ngx_event_t, ngx_post_event, ngx_posted_events, ngx_posted_next_events, ngx_queue_t,
+    ngx_add_timer, ngx_connection_t, ngx_del_timer, ngx_delete_posted_event, ngx_event_t,
+    ngx_post_event, ngx_posted_events, ngx_posted_next_events, ngx_queue_t,
 };
 
 use super::blank::Blank;
 use super::boundary::guarded;
+use super::cycle::Cycle;
 use super::living::Living;
 use crate::gate::time::micros;
 
@@ -33,14 +35,10 @@ impl Event<'static> {
         let mut event = ngx_event_t::blank();
         event.handler = Some(call::<C>);
         let nobody = ngx_connection_t { fd: -1, ..ngx_connection_t::blank() };
-        let own = Box::into_raw(Box::new(Own { nobody, event, called }));
-        // SAFETY: what has been boxed is never freed, and nobody else knows of it yet; a process that
-        // makes events has a cycle.
-        unsafe {
-            (*own).event.data = own.cast();
-            (*own).event.log = (*ngx_cycle).log;
-            Self::new(&raw mut (*own).event)
-        }
+        let own = Box::leak(Box::new(Own { nobody, event, called }));
+        own.event.data = ptr::from_mut(own).cast();
+        own.event.log = Cycle::in_running(|cycle| cycle.log()).unwrap_or(ptr::null_mut());
+        Self::of(&mut own.event)
     }
 }
 
@@ -51,6 +49,11 @@ unsafe extern "C" fn call<C: Called>(event: *mut ngx_event_t) {
 }
 
 impl Event<'_> {
+    /// What is called when it happens.
+    pub fn on_event(self, handler: unsafe extern "C" fn(*mut ngx_event_t)) {
+        self.change(|it| it.handler = Some(handler));
+    }
+
     /// Its time is up after that, at the latest a millisecond later.
     pub fn set_timer(self, time: Duration) {
         let millis = usize::try_from(micros(time).div_ceil(1000)).unwrap_or(usize::MAX / 4);
@@ -61,9 +64,14 @@ impl Event<'_> {
     /// It has no timer any more.
     pub fn stop_timer(self) {
         if self.see(|it| it.timer_set() != 0) {
-            // SAFETY: it has a timer.
-            unsafe { ngx_del_timer(self.as_ptr()) };
+            self.pass_to(ngx_del_timer);
         }
+    }
+
+    /// To a function of nginx's that takes it out of something that it is in.
+    fn pass_to(self, function: unsafe fn(*mut ngx_event_t)) {
+        // SAFETY: it is in there.
+        unsafe { function(self.as_ptr()) };
     }
 
     /// Whether its time was up; that is forgotten then.
@@ -93,8 +101,7 @@ impl Event<'_> {
     /// Takes it out of the queue that it is posted in.
     pub fn unpost(self) {
         if self.see(|it| it.posted() != 0) {
-            // SAFETY: it is in a queue.
-            unsafe { ngx_delete_posted_event(self.as_ptr()) };
+            self.pass_to(ngx_delete_posted_event);
         }
     }
 

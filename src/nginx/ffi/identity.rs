@@ -4,12 +4,11 @@ use nginx_sys::ngx_module_t;
 
 unsafe extern "C" {
     /// What `module.rs` shows to nginx, by its symbol: nothing up there has to be named.
-    static ngx_http_intermission_module: ngx_module_t;
+    /// nginx writes the indexes when it loads the module, before anything else is called.
+    safe static ngx_http_intermission_module: ngx_module_t;
 }
 
 #[inline]
 pub fn module() -> &'static ngx_module_t {
-    let module = &raw const ngx_http_intermission_module;
-    // SAFETY: nginx writes the indexes when it loads the module, before anything else is called.
-    unsafe { &*module }
+    &ngx_http_intermission_module
 }

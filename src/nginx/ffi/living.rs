@@ -4,7 +4,9 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::slice;
 
-use nginx_sys::{ngx_str_t, ngx_table_elt_t};
+use nginx_sys::{ngx_array_t, ngx_list_part_t, ngx_list_t, ngx_slab_pool_t};
+
+use ngx::http::{HttpModuleConfExt, HttpModuleLocationConf, HttpModuleMainConf};
 
 /// A `T` of nginx's, at least until the end of `'l`. It may be copied, as nginx itself has pointers to
 /// it in many places; and as nginx may change it whenever it is called, what one sees in it is a copy.
@@ -30,7 +32,7 @@ impl<T> PartialEq for Living<'_, T> {
     }
 }
 
-impl<T> Living<'_, T> {
+impl<'l, T> Living<'l, T> {
     /// # Safety
     ///
     /// What the pointer leads to is not freed before the end of the lifetime, nor while nginx has
@@ -40,6 +42,12 @@ impl<T> Living<'_, T> {
         // SAFETY: what the caller promises to live is not null.
         let pointer = unsafe { NonNull::new_unchecked(pointer) };
         Self { pointer, life: PhantomData }
+    }
+
+    /// What nginx has given as a reference.
+    #[inline(always)]
+    pub(super) fn of(reference: &'l mut T) -> Self {
+        Self { pointer: NonNull::from(reference), life: PhantomData }
     }
 
     /// `None` for null.
@@ -58,6 +66,11 @@ impl<T> Living<'_, T> {
         self.pointer.as_ptr()
     }
 
+    /// A part of it, which lives as long.
+    pub(super) fn part<P>(self, part: impl FnOnce(&mut T) -> &mut P) -> Living<'l, P> {
+        self.change(|it| Living { pointer: NonNull::from(part(it)), life: PhantomData })
+    }
+
     /// What `look` sees there. It must not call nginx, which may write there, so that only what gives
     /// nginx's things to the floors above may look.
     #[inline(always)]
@@ -71,6 +84,21 @@ impl<T> Living<'_, T> {
     pub(super) fn change<R>(self, change: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: it lives, and nobody else looks at it during the change.
         change(unsafe { &mut *self.pointer.as_ptr() })
+    }
+}
+
+impl<'l, T: HttpModuleConfExt> Living<'l, T> {
+    /// What a module has for all of the `http` block.
+    pub fn main_conf<M: HttpModuleMainConf<MainConf: 'static>>(self) -> Option<&'l M::MainConf> {
+        self.see(M::main_conf)
+    }
+
+    /// What a module has at the place at hand.
+    #[inline]
+    pub fn location_conf<M: HttpModuleLocationConf<LocationConf: 'static>>(
+        self,
+    ) -> Option<&'l M::LocationConf> {
+        self.see(M::location_conf)
     }
 }
 
@@ -97,20 +125,57 @@ impl<T> Reached<*mut T> for Option<Living<'_, T>> {
     }
 }
 
-impl Reached<ngx_str_t> for &[u8] {
-    unsafe fn from(from: ngx_str_t) -> Self {
-        if from.len == 0 {
-            return &[];
-        }
-        // SAFETY: a text that lives and is not empty is as long as it says.
-        unsafe { slice::from_raw_parts(from.data, from.len) }
+/// What nginx keeps at the beginning of shared memory, if there is any.
+impl Reached<*mut u8> for Option<Living<'_, ngx_slab_pool_t>> {
+    unsafe fn from(from: *mut u8) -> Self {
+        NonNull::new(from.cast()).map(|pointer| Living { pointer, life: PhantomData })
     }
 }
 
-impl Reached<*mut ngx_table_elt_t> for Option<&[u8]> {
-    unsafe fn from(from: *mut ngx_table_elt_t) -> Self {
-        // SAFETY: a header that lives has a value that does.
-        unsafe { from.as_ref().map(|header| Reached::from(header.value)) }
+impl<T> Reached<ngx_array_t> for &[T] {
+    unsafe fn from(from: ngx_array_t) -> Self {
+        let elements = from.elts.cast::<T>();
+        let elements = if from.nelts == 0 { NonNull::dangling().as_ptr() } else { elements };
+        // SAFETY: an array that lives has as many elements as it says, of the type that is asked for.
+        unsafe { slice::from_raw_parts(elements, from.nelts) }
+    }
+}
+
+/// An array, or none: its elements.
+impl<T> Reached<*mut ngx_array_t> for &[T] {
+    unsafe fn from(from: *mut ngx_array_t) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { from.as_ref().map_or(&[], |array| Reached::from(*array)) }
+    }
+}
+
+/// What stands in a list of nginx's.
+pub struct List<'l, T> {
+    part: ngx_list_part_t,
+    next: usize,
+    life: PhantomData<&'l T>,
+}
+
+impl<T> Reached<ngx_list_t> for List<'_, T> {
+    unsafe fn from(from: ngx_list_t) -> Self {
+        Self { part: from.part, next: 0, life: PhantomData }
+    }
+}
+
+impl<'l, T> Iterator for List<'l, T> {
+    type Item = Living<'l, T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // SAFETY: a list lives with all of its parts, each of which has as many elements as it says.
+        unsafe {
+            while self.next == self.part.nelts {
+                self.part = *self.part.next.as_ref()?;
+                self.next = 0;
+            }
+            let found = self.part.elts.cast::<T>().add(self.next);
+            self.next += 1;
+            Living::maybe(found)
+        }
     }
 }
 

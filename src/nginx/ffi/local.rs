@@ -1,6 +1,7 @@
 //! Variables of a process: nginx calls its modules in one thread.
 
 /// A value that this process alone uses, from nginx's event loop.
+#[repr(transparent)]
 pub struct Local<T>(T);
 
 // SAFETY: nginx's processes run their modules' callbacks in a single thread. Its thread pool, if

@@ -2,19 +2,21 @@
 
 use core::ffi::c_void;
 use core::ptr::NonNull;
+use core::slice;
 
 use nginx_sys::{
-    NGX_ERROR, NGX_LOG_EMERG, NGX_OK, ngx_int_t, ngx_log_t, ngx_shared_memory_add, ngx_shm_zone_t,
-    ngx_slab_alloc, ngx_slab_pool_t, ngx_str_t,
+    NGX_ERROR, NGX_LOG_EMERG, NGX_OK, ngx_int_t, ngx_log_t, ngx_shm_zone_t, ngx_shmtx_t,
+    ngx_slab_pool_t,
 };
 
 use super::boundary::guarded;
 use super::configuring::Configuring;
 use super::cycle::Cycle;
+use super::functions::{ngx_shared_memory_add, ngx_slab_alloc};
 use super::globals::page_size;
-use super::headers::bytes;
 use super::identity::module;
-use super::living::Living;
+use super::living::{List, Living, reaches};
+use super::text::Text;
 
 /// A piece of shared memory.
 pub type Memory<'m> = Living<'m, ngx_shm_zone_t>;
@@ -27,7 +29,7 @@ pub trait Owner {
     /// Makes what is to be in the memory, or takes over what is there. Called in the master, while the
     /// workers of the configuration before still run, and before the new one can no longer fail;
     /// `before` is that of the former configuration, if its memory is taken over.
-    fn init(&self, before: Option<&Self>, memory: Memory<'_>) -> Result<(), String>;
+    fn init(&self, before: Option<&Self>, memory: Memory<'static>) -> Result<(), String>;
 }
 
 impl<'c> Configuring<'c> {
@@ -43,14 +45,13 @@ impl<'c> Configuring<'c> {
         size: usize,
         owner: *mut O,
     ) -> Option<Memory<'c>> {
-        let mut name = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
-        // SAFETY: the name and the tag are static; the caller's promise.
-        unsafe {
-            let memory = ngx_shared_memory_add(self.as_ptr(), &mut name, size, tag()).as_mut()?;
-            memory.init = Some(init::<O>);
-            memory.data = owner.cast();
-            Some(Memory::new(memory))
-        }
+        let mut name = Text::of(name.as_bytes());
+        let memory = ngx_shared_memory_add(self.conf(), &mut name, size, tag())?;
+        memory.change(|it| {
+            it.init = Some(init::<O>);
+            it.data = owner.cast();
+        });
+        Some(memory)
     }
 }
 
@@ -77,27 +78,26 @@ fn tag() -> *mut c_void {
     core::ptr::from_ref(module()).cast_mut().cast()
 }
 
+reaches!(Cycle<'c> {
+    /// As long as the configuration that has asked for it.
+    fn memories() -> List<'c, ngx_shm_zone_t> = shared_memory;
+});
+
 impl<'c> Cycle<'c> {
     /// This module's memory of this name.
     pub fn memory(self, name: &str) -> Option<Memory<'c>> {
-        let mut part = self.see(|it| it.shared_memory.part);
-        loop {
-            let first = part.elts.cast::<ngx_shm_zone_t>();
-            for at in 0..part.nelts {
-                // SAFETY: the elements of a part of nginx's list, whose names are in the cycle's pool.
-                let (memory, known_as) = unsafe {
-                    let memory = Memory::new(first.add(at));
-                    (memory, bytes(&memory.see(|it| it.shm.name)))
-                };
-                if known_as == name.as_bytes() && memory.see(|it| it.tag) == tag() {
-                    return Some(memory);
-                }
-            }
-            // SAFETY: the next part of that list, or null.
-            part = unsafe { *part.next.as_ref()? };
-        }
+        let is_ours = |memory: &Memory<'_>| memory.see(|it| it.tag) == tag();
+        self.memories().filter(is_ours).find(|memory| memory.name() == name.as_bytes())
     }
 }
+
+reaches!(Memory<'m> {
+    /// In the pool of the configuration, or static.
+    fn name() -> &'m [u8] = shm.name;
+
+    /// At the beginning of the memory, if that has been had.
+    pub fn slab() -> Option<Slab<'m>> = shm.addr;
+});
 
 impl<'m> Memory<'m> {
     pub fn size(self) -> usize {
@@ -107,15 +107,9 @@ impl<'m> Memory<'m> {
     pub fn log(self) -> *mut ngx_log_t {
         self.see(|it| it.shm.log)
     }
-
-    /// `None` if the memory has not been had yet.
-    pub fn slab(self) -> Option<Slab<'m>> {
-        // SAFETY: nginx puts it at the beginning of the memory.
-        unsafe { Living::maybe(self.see(|it| it.shm.addr).cast()) }
-    }
 }
 
-impl Slab<'_> {
+impl<'m> Slab<'m> {
     /// What was put there.
     pub fn data(self) -> Option<NonNull<c_void>> {
         NonNull::new(self.see(|it| it.data))
@@ -125,11 +119,16 @@ impl Slab<'_> {
         self.change(|it| it.data = data.as_ptr());
     }
 
-    /// All of the memory that is left, as one piece, and its size.
-    pub fn take_all(self) -> Option<(NonNull<c_void>, usize)> {
+    /// All of the memory that is left, as one piece.
+    pub fn take_all(self) -> Option<&'m mut [u8]> {
         let size = self.see(|it| it.pfree) * page_size();
-        // SAFETY: nginx has made what shares the memory out.
-        let memory = unsafe { ngx_slab_alloc(self.as_ptr(), size) };
-        Some((NonNull::new(memory)?, size))
+        let memory = ngx_slab_alloc(self, size)?.cast();
+        // SAFETY: it is as large, and nobody else's.
+        Some(unsafe { slice::from_raw_parts_mut(memory.as_ptr(), size) })
+    }
+
+    /// What keeps other processes from what is in the memory.
+    pub fn mutex(self) -> Living<'m, ngx_shmtx_t> {
+        self.part(|it| &mut it.mutex)
     }
 }

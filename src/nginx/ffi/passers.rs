@@ -6,13 +6,15 @@ use core::slice;
 use nginx_sys::{
     NGX_HTTP_MODULE, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_http_conf_ctx_t,
     ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_max_module, ngx_http_module_t,
-    ngx_http_request_t, ngx_http_upstream_conf_t, ngx_int_t, ngx_log_t, ngx_module_t, ngx_str_t,
-    ngx_uint_t,
+    ngx_http_upstream_conf_t, ngx_int_t, ngx_log_t, ngx_module_t, ngx_str_t, ngx_uint_t,
 };
 
 use super::blank::Blank;
-use super::configuring::{Configuring, Location};
-use super::headers::bytes;
+use super::configuring::Configuring;
+use super::living::Reached;
+use super::location::Location;
+use super::request::Raw;
+use super::text::Text;
 
 /// Their directives, as far as the address may have variables in it. The configuration of each of these modules
 /// begins with an [`ngx_http_upstream_conf_t`].
@@ -22,11 +24,9 @@ const DIRECTIVES: [&[u8]; 5] =
 /// An address that has no value before there is a request, and leaves no trace in the configuration.
 const ADDRESS: &[u8] = b"$1";
 
-pub type Handle = unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t;
-
 /// One of these modules.
 pub struct Passer {
-    handler: Handle,
+    handler: Raw<ngx_int_t>,
     index: usize,
 }
 
@@ -47,20 +47,17 @@ impl Passer {
 /// place that is no part of the configuration.
 pub fn passers(cf: &Configuring<'_>) -> Vec<Passer> {
     let mut found = Vec::new();
-    // SAFETY: nginx has a list of its modules, which ends with a null, as the list of a module's directives
-    // ends with one that has no name.
-    unsafe {
-        let mut next = (*(*cf.as_ptr()).cycle).modules;
-        while let Some(module) = (*next).as_ref() {
-            let mut command = module.commands;
-            let is_http = module.type_ == NGX_HTTP_MODULE as ngx_uint_t;
+    for module in cf.conf().cycle().modules() {
+        let mut command = module.commands;
+        let is_http = module.type_ == NGX_HTTP_MODULE as ngx_uint_t;
+        // SAFETY: the list of a module's directives ends with one that has no name.
+        unsafe {
             while is_http && !command.is_null() && (*command).name.len > 0 {
-                if DIRECTIVES.contains(&bytes(&(*command).name)) {
+                if DIRECTIVES.contains(&Reached::from((*command).name)) {
                     found.extend(set_up(cf, module, command));
                 }
                 command = command.add(1);
             }
-            next = next.add(1);
         }
     }
     found
@@ -78,7 +75,7 @@ unsafe fn set_up(
     // pool of what is needed until that has been read, and what it stands in as long as the call.
     unsafe {
         let mut log = ngx_log_t::blank();
-        let mut words = [(*directive).name, text(ADDRESS)];
+        let mut words = [(*directive).name, Text::of(ADDRESS).raw()];
         let mut arguments = ngx_array_t {
             elts: words.as_mut_ptr().cast(),
             nelts: words.len(),
@@ -111,8 +108,4 @@ unsafe fn set_up(
         let handler = (*place.cast::<ngx_http_core_loc_conf_t>()).handler?;
         Some(Passer { handler, index: module.ctx_index })
     }
-}
-
-fn text(text: &'static [u8]) -> ngx_str_t {
-    ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() }
 }

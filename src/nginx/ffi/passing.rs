@@ -6,15 +6,15 @@ use core::marker::PhantomData;
 use core::ptr::fn_addr_eq;
 
 use nginx_sys::{
-    NGX_DONE, NGX_ERROR, NGX_OK, ngx_http_block_reading, ngx_http_request_t,
-    ngx_http_upstream_init, ngx_int_t,
+    NGX_DONE, NGX_ERROR, NGX_OK, ngx_http_block_reading, ngx_http_upstream_init, ngx_int_t,
 };
 
 use super::boundary::guarded;
-use super::configuring::{Configuring, Location};
+use super::configuring::Configuring;
 use super::local::Local;
-use super::passers::{Handle, passers};
-use super::request::{FORMERS, Former, Request, at_each_place};
+use super::location::Location;
+use super::passers::passers;
+use super::request::{FORMERS, Former, Raw, Request, Takes, at_each_place, raw, takes};
 
 const FAILED: ngx_int_t = NGX_ERROR as ngx_int_t;
 
@@ -26,8 +26,10 @@ pub trait Ready {
     fn is_ready(request: Request<'_>);
 }
 
-static HANDLERS: Local<Former<Handle>> = Local::new(Former::new());
-static CREATES: Local<Former<Handle>> = Local::new(Former::new());
+type Handle = Takes<ngx_int_t>;
+
+static HANDLERS: Local<Former<Raw<ngx_int_t>>> = Local::new(Former::new());
+static CREATES: Local<Former<Raw<ngx_int_t>>> = Local::new(Former::new());
 
 struct Ours<T>(PhantomData<T>);
 
@@ -43,33 +45,27 @@ pub fn ready_with<R: Ready>(cf: &Configuring<'_>, places: &[Location<'_>]) {
     for place in places.iter().filter(|place| has_variables(**place)) {
         place.change(|it| {
             let at = it.handler.and_then(|former| HANDLERS.get().place_of(former));
-            it.handler = at.map(|at| Ours::<R>::HANDLERS[at]).or(it.handler);
+            it.handler = at.map(|at| raw(Ours::<R>::HANDLERS[at])).or(it.handler);
         });
     }
 }
 
 /// Gets a request ready for its backend.
-unsafe extern "C" fn handle<R: Ready, const PLACE: usize>(
-    request: *mut ngx_http_request_t,
-) -> ngx_int_t {
-    let Some(former) = HANDLERS.get().at(PLACE) else { return FAILED };
-    // SAFETY: nginx passes a request, which it keeps until it is told what becomes of it.
-    let living = unsafe { Request::new(request) };
-    if !living.can_wait() || !R::wants(living) {
-        // SAFETY: what this stands in for is given what this was given.
-        return unsafe { former(request) };
+extern "C" fn handle<R: Ready, const PLACE: usize>(request: Request<'_>) -> ngx_int_t {
+    let Some(former) = HANDLERS.get().at(PLACE).map(takes) else { return FAILED };
+    if !request.can_wait() || !R::wants(request) {
+        return former(request);
     }
     // The upstream module begins nothing for a request that waits for a file. Who has to read a body first
     // shows that by a reader.
-    living.change(|it| it.set_aio(1));
-    living.block_reading();
-    // SAFETY: as above. nginx's own modules say that they are done when the request waits for its body, or
-    // its backend.
-    let rc = unsafe { former(request) };
-    living.change(|it| it.set_aio(0));
-    if rc == NGX_DONE as ngx_int_t && living.tells_when_ready::<R>() && !living.reads_body() {
+    request.change(|it| it.set_aio(1));
+    request.block_reading();
+    // nginx's own modules say that they are done when the request waits for its body, or its backend.
+    let rc = former(request);
+    request.change(|it| it.set_aio(0));
+    if rc == NGX_DONE as ngx_int_t && request.tells_when_ready::<R>() && !request.reads_body() {
         // SAFETY: the request has an upstream, which has not begun, and waits for nothing else.
-        unsafe { ngx_http_upstream_init(request) };
+        unsafe { ngx_http_upstream_init(request.as_ptr()) };
     }
     rc
 }
@@ -91,23 +87,18 @@ impl Request<'_> {
         let Some(upstream) = self.upstream().filter(|_| self.can_wait()) else { return false };
         upstream.change(|it| {
             let at = it.create_request.and_then(|former| CREATES.get().place_of(former));
-            it.create_request = at.map(|at| Ours::<R>::CREATES[at]).or(it.create_request);
+            it.create_request = at.map(|at| raw(Ours::<R>::CREATES[at])).or(it.create_request);
         });
         true
     }
 }
 
 /// Makes what is sent to the backend.
-unsafe extern "C" fn create<R: Ready, const PLACE: usize>(
-    request: *mut ngx_http_request_t,
-) -> ngx_int_t {
-    let Some(former) = CREATES.get().at(PLACE) else { return FAILED };
-    // SAFETY: what this stands in for is given what this was given.
-    let rc = unsafe { former(request) };
+extern "C" fn create<R: Ready, const PLACE: usize>(request: Request<'_>) -> ngx_int_t {
+    let Some(former) = CREATES.get().at(PLACE).map(takes) else { return FAILED };
+    let rc = former(request);
     if rc == NGX_OK as ngx_int_t {
-        // SAFETY: nginx passes a request that has an upstream, and keeps it until it has an answer.
-        let living = unsafe { Request::new(request) };
-        guarded((), || R::is_ready(living));
+        guarded((), || R::is_ready(request));
     }
     rc
 }

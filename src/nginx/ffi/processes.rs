@@ -1,18 +1,11 @@
-//! Which processes there are, and whether this one is to end.
+//! Which processes there are.
 
 use std::fs;
 
-use nginx_sys::ngx_exiting;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
 use crate::shm::start_of;
-
-/// Whether this worker was told to exit.
-pub fn is_exiting() -> bool {
-    // SAFETY: nginx's own flag.
-    unsafe { ngx_exiting != 0 }
-}
 
 /// Whether there is a process with this id.
 pub fn exists(pid: u32) -> bool {

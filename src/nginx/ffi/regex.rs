@@ -2,20 +2,13 @@
 
 use super::configuring::Configuring;
 
-/// One that was compiled, if nginx can do that.
+/// One that was compiled as a part of a configuration, if nginx can do that.
 #[derive(Clone)]
 pub struct Regex(#[cfg(ngx_feature = "pcre")] *mut nginx_sys::ngx_regex_t);
 
 #[cfg(ngx_feature = "pcre")]
 impl Regex {
-    /// # Safety
-    ///
-    /// It is used for as long as the configuration that it is compiled for, and no longer.
-    pub unsafe fn compile(
-        cf: &Configuring<'_>,
-        regex: &[u8],
-        any_case: bool,
-    ) -> Result<Self, String> {
+    pub fn compile(cf: &Configuring<'_>, regex: &[u8], any_case: bool) -> Result<Self, String> {
         use super::blank::Blank;
         use nginx_sys::{
             NGX_ERROR, NGX_REGEX_CASELESS, ngx_int_t, ngx_regex_compile, ngx_regex_compile_t,
@@ -27,7 +20,7 @@ impl Regex {
         let pattern = cf.pool().copy(&[regex, b"\0"].concat());
         let pattern = pattern.ok_or_else(|| "no memory".to_owned())?;
         let mut compile = ngx_regex_compile_t::blank();
-        compile.pattern = ngx_str_t { len: regex.len(), ..pattern };
+        compile.pattern = ngx_str_t { len: regex.len(), ..pattern.raw() };
         compile.pool = cf.pool().as_ptr();
         compile.options = if any_case { NGX_REGEX_CASELESS as usize } else { 0 };
         compile.err = ngx_str_t { len: message.len(), data: message.as_mut_ptr() };
@@ -52,10 +45,7 @@ impl Regex {
 
 #[cfg(not(ngx_feature = "pcre"))]
 impl Regex {
-    /// # Safety
-    ///
-    /// None is needed.
-    pub unsafe fn compile(_: &Configuring<'_>, _: &[u8], _: bool) -> Result<Self, String> {
+    pub fn compile(_: &Configuring<'_>, _: &[u8], _: bool) -> Result<Self, String> {
         Err("this nginx is built without PCRE, so it knows no regular expressions".to_owned())
     }
 

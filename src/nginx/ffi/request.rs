@@ -8,24 +8,26 @@ mod headers;
 mod hooks;
 
 pub use answer::ErrorShown;
-pub use entries::{Handler, Then, Turn, handler, turn};
+pub use entries::{Handler, Raw, Takes, Then, Turn, handler, raw, takes, turn};
 pub(super) use hooks::{FORMERS, Former, at_each_place};
 pub use hooks::{Finish, Output, Search, Sender, search_with};
 
+use core::cell::Cell;
 use core::ffi::c_void;
 
 use nginx_sys::{
-    NGX_OK, ngx_http_block_reading, ngx_http_complex_value, ngx_http_complex_value_t,
-    ngx_http_request_empty_handler, ngx_http_request_t, ngx_http_test_reading, ngx_int_t,
-    ngx_log_t, ngx_str_t,
+    NGX_OK, ngx_http_block_reading, ngx_http_request_empty_handler, ngx_http_request_t,
+    ngx_http_test_reading, ngx_int_t, ngx_log_t,
 };
 use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
 
 use super::client::Connection;
-use super::headers::bytes;
+use super::functions::ngx_http_complex_value;
 use super::identity::module;
 use super::living::{Living, reaches};
+use super::location::Location;
 use super::pool::Pool;
+use super::text::{Template, Text};
 
 pub type Request<'r> = Living<'r, ngx_http_request_t>;
 
@@ -80,35 +82,30 @@ impl<'r> Request<'r> {
         self.connection().log()
     }
 
-    /// The name of the location that it is in, if others can be below of that.
+    /// The location that it is in.
+    fn location(self) -> Option<Location<'r>> {
+        self.see(NgxHttpCoreModule::location_conf_mut).map(Location::of)
+    }
+
+    /// The name of that location, if others can be below of it.
     pub fn prefix_location(self) -> Option<&'r [u8]> {
-        // SAFETY: a request is served with nginx's own configuration of a location, whose name lives
-        // as long as that.
-        unsafe {
-            let core = NgxHttpCoreModule::location_conf(&*self.as_ptr())?;
-            (core.exact_match() == 0).then(|| bytes(&core.name))
-        }
+        let can_be_above = |it: &Location<'_>| it.see(|it| it.exact_match() == 0);
+        self.location().filter(can_be_above).map(Location::name)
     }
 
     /// Where nginx keeps the module's context of the request.
     #[inline(always)]
-    pub fn context(self) -> *mut *mut c_void {
+    pub fn context(self) -> &'r Cell<*mut c_void> {
         // SAFETY: each request has a context for every module.
-        unsafe { self.see(|it| it.ctx).add(module().ctx_index) }
+        unsafe { Cell::from_mut(&mut *self.see(|it| it.ctx).add(module().ctx_index)) }
     }
 
-    /// The value of what stands in the configuration with variables in it. `None` if it cannot be had.
-    ///
-    /// # Safety
-    ///
-    /// It is of the configuration that the request is served with.
-    pub unsafe fn evaluate(self, value: *mut ngx_http_complex_value_t) -> Option<&'r [u8]> {
-        let mut text = ngx_str_t::default();
-        // SAFETY: the caller's promise; what nginx makes of it is in the request's pool.
-        unsafe {
-            let rc = ngx_http_complex_value(self.as_ptr(), value, &mut text);
-            (rc == NGX_OK as ngx_int_t).then(|| bytes(&text))
-        }
+    /// The value of what stands, with variables in it, in the configuration that the request is served with.
+    /// `None` if it cannot be had.
+    pub fn evaluate(self, template: Template) -> Option<&'r [u8]> {
+        let mut text = Text::of(&[]);
+        let rc = ngx_http_complex_value(self, template, &mut text);
+        (rc == NGX_OK as ngx_int_t).then(|| text.bytes())
     }
 
     /// It is not over before somebody has ended it once more.
@@ -128,7 +125,7 @@ impl<'r> Request<'r> {
 
     /// `T` is called when its client can be written to, or its time is up, or it is run.
     pub fn on_write<T: Turn>(self) {
-        self.change(|it| it.write_event_handler = Some(turn::<T>));
+        self.change(|it| it.write_event_handler = Some(raw(turn::<T>)));
     }
 
     pub fn ignore_writing(self) {

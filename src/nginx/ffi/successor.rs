@@ -2,9 +2,8 @@
 
 use std::fs;
 
-use nginx_sys::{ngx_core_conf_t, ngx_core_module, ngx_cycle, ngx_parent, ngx_str_t};
-
-use super::headers;
+use super::cycle::Cycle;
+use super::globals::parent;
 use super::paths::path_of;
 use super::processes::exists as is_running;
 use crate::shm::parent_in;
@@ -29,32 +28,17 @@ pub fn serves() -> bool {
 }
 
 fn other_masters() -> impl Iterator<Item = u32> {
-    // SAFETY: a worker has a cycle, and its core module a configuration, which stay as they are.
-    let conf = unsafe {
-        let conf = (*(*ngx_cycle).conf_ctx.add(ngx_core_module.index)).cast::<ngx_core_conf_t>();
-        conf.as_ref()
+    let masters = |cycle: Cycle<'_>| {
+        cycle.pid_files().into_iter().filter_map(other_master).collect::<Vec<_>>()
     };
-    let files = conf.map(|conf| [&conf.pid, &conf.oldpid]);
-    // SAFETY: the strings are those of nginx's configuration.
-    files.into_iter().flatten().filter_map(|file| unsafe { other_master(file) })
+    Cycle::in_running(masters).into_iter().flatten()
 }
 
-/// # Safety
-///
-/// The string is one of nginx's configuration.
-unsafe fn other_master(file: &ngx_str_t) -> Option<u32> {
-    // SAFETY: the caller's promise.
-    let bytes = unsafe { headers::bytes(file) };
+fn other_master(file: &[u8]) -> Option<u32> {
     // nginx counts the zero at the end of one of the two names, and not of the other.
-    let path = path_of(bytes.split(|byte| *byte == 0).next().unwrap_or_default());
+    let path = path_of(file.split(|byte| *byte == 0).next().unwrap_or_default());
     let pid = fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u32>().ok());
     pid.filter(|pid| *pid != parent() && is_running(*pid))
-}
-
-/// This worker's master.
-fn parent() -> u32 {
-    // SAFETY: nginx's own variable.
-    u32::try_from(unsafe { ngx_parent }).unwrap_or_default()
 }
 
 /// Whether a master has children besides `other`, or it cannot be told.

@@ -3,9 +3,10 @@
 use core::cell::OnceCell;
 use core::ffi::CStr;
 
+use super::cycle::Cycle;
 use super::local::Local;
 use super::request::Request;
-use nginx_sys::{ngx_cycle, ngx_http_upstream_conf_t};
+use nginx_sys::{ngx_http_upstream_conf_t, ngx_module_t};
 
 /// The modules that pass requests with bodies on. The configuration of each begins with an
 /// [`ngx_http_upstream_conf_t`].
@@ -48,22 +49,23 @@ pub fn buffer_body(request: Request<'_>) -> bool {
 
 fn find() -> Known {
     let mut known = Known::default();
-    // SAFETY: a worker has a cycle, whose list of modules ends with a null.
-    unsafe {
-        let mut next = (*ngx_cycle).modules;
-        while let Some(module) = (*next).as_ref() {
-            if !module.name.is_null() {
-                let name = CStr::from_ptr(module.name);
-                let places = NAMES.iter().zip(&mut known.buffering);
-                for (_, place) in places.filter(|(known, _)| **known == name) {
-                    *place = Some(module.ctx_index);
-                }
-                if name == STREAMING {
-                    known.streaming = Some(module.ctx_index);
-                }
-            }
-            next = next.add(1);
+    Cycle::in_running(|cycle| cycle.modules().for_each(|module| known.note(module)));
+    known
+}
+
+impl Known {
+    fn note(&mut self, module: &ngx_module_t) {
+        if module.name.is_null() {
+            return;
+        }
+        // SAFETY: the name of a module is a C string.
+        let name = unsafe { CStr::from_ptr(module.name) };
+        let places = NAMES.iter().zip(&mut self.buffering);
+        for (_, place) in places.filter(|(known, _)| **known == name) {
+            *place = Some(module.ctx_index);
+        }
+        if name == STREAMING {
+            self.streaming = Some(module.ctx_index);
         }
     }
-    known
 }

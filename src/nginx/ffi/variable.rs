@@ -1,14 +1,16 @@
 //! nginx's variables.
 
 use nginx_sys::{
-    NGX_ERROR, NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_http_add_variable, ngx_http_request_t,
-    ngx_http_variable_value_t, ngx_int_t, ngx_str_t,
+    NGX_ERROR, NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_http_request_t, ngx_http_variable_value_t,
+    ngx_int_t,
 };
 
 use super::boundary::guarded;
 use super::configuring::Configuring;
+use super::functions::ngx_http_add_variable;
 use super::living::Living;
 use super::request::Request;
+use super::text::Text;
 
 /// A variable that is looked at anew each time.
 pub trait Variable {
@@ -19,13 +21,11 @@ pub trait Variable {
 impl Configuring<'_> {
     /// `None` if there is no memory, or another variable of this name.
     pub fn add_variable<V: Variable>(&mut self, name: &'static str) -> Option<()> {
-        let mut name = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
-        // SAFETY: the name is static, and not written to, as it has no capitals.
-        let variable = unsafe {
-            let flags = NGX_HTTP_VAR_NOCACHEABLE as usize;
-            ngx_http_add_variable(self.as_ptr(), &mut name, flags).as_mut()?
-        };
-        variable.get_handler = Some(get::<V>);
+        // It has no capitals.
+        let mut name = Text::of(name.as_bytes());
+        let variable =
+            ngx_http_add_variable(self.conf(), &mut name, NGX_HTTP_VAR_NOCACHEABLE as usize)?;
+        variable.change(|it| it.get_handler = Some(get::<V>));
         Some(())
     }
 }
@@ -39,7 +39,7 @@ unsafe extern "C" fn get<V: Variable>(
     let (request, value) = unsafe { (Request::new(request), Living::new(value)) };
     let filled = guarded(None, || {
         let text = V::text(request).unwrap_or_else(|| b"-".to_vec());
-        let copy = request.pool().copy(&text)?;
+        let copy = request.pool().copy(&text)?.raw();
         let length = u32::try_from(copy.len).ok()?;
         value.change(|it| {
             it.data = copy.data;

@@ -1,64 +1,56 @@
 //! Descriptors that are no client's, in nginx's event loop.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::AsRawFd;
 
-use nginx_sys::{
-    NGX_OK, ngx_connection_t, ngx_cycle, ngx_event_actions, ngx_event_handler_pt,
-    ngx_get_connection,
-};
+use nginx_sys::{NGX_OK, ngx_connection_t, ngx_event_actions, ngx_event_t};
 
+use super::boundary::guarded;
+use super::client::Connection;
 use super::constants::{CLEAR_EVENT, READ_EVENT};
+use super::cycle::Cycle;
+use super::functions::{ngx_free_connection, ngx_get_connection};
 
-/// Not a file descriptor.
-const CLOSED: i32 = -1;
-
-/// A descriptor that is nginx's, for the system's calls.
-///
-/// # Safety
-///
-/// It is not closed while this is used.
-pub unsafe fn borrowed<'a>(descriptor: i32) -> Option<BorrowedFd<'a>> {
-    // SAFETY: the caller's promise.
-    (descriptor != CLOSED).then(|| unsafe { BorrowedFd::borrow_raw(descriptor) })
+/// What is done when something happens on a descriptor.
+pub trait Watched {
+    fn happens(connection: Connection<'_>);
 }
 
-/// Makes a connection of a descriptor that is no client's, as nginx itself does for its channels.
-///
-/// # Safety
-///
-/// Called while a worker starts.
-pub unsafe fn connect(
-    descriptor: i32,
-    handler: ngx_event_handler_pt,
-) -> Option<*mut ngx_connection_t> {
-    // SAFETY: nginx's event module is up when the modules' `init_process` run in a worker.
-    unsafe {
-        let cycle = ngx_cycle;
-        let connection = ngx_get_connection(descriptor, (*cycle).log);
-        if connection.is_null() {
-            return None;
-        }
-        let (read, write) = ((*connection).read, (*connection).write);
-        (*connection).pool = (*cycle).pool;
-        for event in [read, write] {
-            (*event).log = (*cycle).log;
+/// Watches a descriptor from when a worker starts for as long as that runs, as nginx itself does with its
+/// channels. `prepare` has the connection before that. `false` if nginx has none for it.
+pub fn watch<W: Watched>(
+    descriptor: &impl AsRawFd,
+    prepare: impl FnOnce(&mut ngx_connection_t),
+) -> bool {
+    let Some((log, pool)) = Cycle::in_running(|cycle| cycle.see(|it| (it.log, it.pool))) else {
+        return false;
+    };
+    let Some(connection) = ngx_get_connection(descriptor.as_raw_fd(), log) else { return false };
+    for event in [connection.read(), connection.write()] {
+        event.change(|it| {
+            it.log = log;
             // So that a worker which exits in good order does not take it for a client's.
-            (*event).set_channel(1);
-        }
-        (*read).handler = handler;
-        Some(connection)
+            it.set_channel(1);
+        });
     }
+    connection.read().on_event(happens::<W>);
+    connection.change(|it| {
+        it.pool = pool;
+        prepare(it);
+    });
+    // SAFETY: a worker that has connections has a way to wait for what happens on them.
+    let rc = unsafe {
+        ngx_event_actions.add.map(|add| add(connection.read().as_ptr(), READ_EVENT, CLEAR_EVENT))
+    };
+    let is_watched = rc == Some(NGX_OK as isize);
+    if !is_watched {
+        ngx_free_connection(connection);
+    }
+    is_watched
 }
 
-/// Watches what [`connect`] made.
-///
-/// # Safety
-///
-/// Called while a worker starts.
-pub unsafe fn read_events(connection: *mut ngx_connection_t) -> bool {
-    // SAFETY: as in `connect`.
-    unsafe {
-        let add = ngx_event_actions.add;
-        add.is_some_and(|add| add((*connection).read, READ_EVENT, CLEAR_EVENT) == NGX_OK as isize)
-    }
+/// For the events of a connection.
+pub unsafe extern "C" fn happens<W: Watched>(event: *mut ngx_event_t) {
+    // SAFETY: nginx passes the event of a connection, which is its data.
+    let connection = unsafe { Connection::new((*event).data.cast()) };
+    guarded((), || W::happens(connection));
 }

@@ -1,12 +1,12 @@
 //! A request at its backend: what nginx's upstream module calls, where `intermission_auto` is on.
 
-use nginx_sys::{ngx_http_upstream_srv_conf_t, ngx_int_t};
-use ngx::http::{HttpModuleMainConf, NgxHttpUpstreamModule};
+use nginx_sys::ngx_int_t;
 
 use super::take_back;
 use crate::nginx::conf::LocConf;
-use crate::nginx::ffi::configuring::{Configuring, Location};
+use crate::nginx::ffi::configuring::Configuring;
 use crate::nginx::ffi::groups::{self, Group};
+use crate::nginx::ffi::location::Location;
 use crate::nginx::ffi::passing::{Ready, ready_with};
 use crate::nginx::ffi::request::{Finish, Output, Request, Search, Sender, search_with};
 use crate::nginx::host::{Passage, Worker};
@@ -14,14 +14,7 @@ use crate::nginx::host::{Passage, Worker};
 /// At the end of the `http` block: nothing else is left to be set up for its groups.
 pub fn install(cf: &Configuring<'_>, holding: &[Location<'_>]) -> Option<()> {
     ready_with::<Begin>(cf, holding);
-    // SAFETY: nginx's upstream module has an array of pointers to the groups that it has set up, which stay as
-    // long as the configuration, and at which nobody else looks now.
-    unsafe {
-        let known = NgxHttpUpstreamModule::main_conf(&*cf.as_ptr())?;
-        for group in known.upstreams.as_slice::<*mut ngx_http_upstream_srv_conf_t>() {
-            search_with::<Begin>(Group::new(*group));
-        }
-    }
+    cf.groups()?.iter().for_each(|group| search_with::<Begin>(*group));
     Some(())
 }
 

@@ -5,41 +5,30 @@ use core::cell::Cell;
 use super::{outcome, take_back};
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::configuring::{Configure, Configuring};
+use crate::nginx::ffi::globals::{HeaderFilter, ngx_http_top_header_filter};
 use crate::nginx::ffi::local::Local;
-use crate::nginx::ffi::request::{Handler, Request, handler};
+use crate::nginx::ffi::request::Request;
 use crate::nginx::host::{Passage, Worker, looks_at_answers};
-use nginx_sys::{
-    NGX_DONE, NGX_HTTP_SWITCHING_PROTOCOLS, NGX_OK, ngx_http_output_header_filter_pt,
-    ngx_http_top_header_filter, ngx_int_t,
-};
+use nginx_sys::{NGX_DONE, NGX_HTTP_SWITCHING_PROTOCOLS, NGX_OK, ngx_int_t};
 
 /// The filter behind this one.
-static NEXT: Local<Cell<ngx_http_output_header_filter_pt>> = Local::new(Cell::new(None));
+static NEXT: Local<Cell<HeaderFilter>> = Local::new(Cell::new(None));
 
 /// While nginx sets up the chain of its filters.
 pub struct Install;
 
 impl Configure for Install {
     fn configure(_: &mut Configuring<'_>) -> Option<()> {
-        // SAFETY: the head of the chain is a variable of nginx's, which this thread alone uses.
-        unsafe {
-            NEXT.get().set(ngx_http_top_header_filter);
-            ngx_http_top_header_filter = Some(handler::<Filter>);
-        }
+        NEXT.get().set(ngx_http_top_header_filter.get().replace(Some(filter)));
         Some(())
     }
 }
 
-struct Filter;
-
-impl Handler for Filter {
-    #[inline(always)]
-    fn handle(request: Request<'_>) -> ngx_int_t {
-        if is_upgrade(request) || looks_at_answers() {
-            return filter_slowly(request);
-        }
-        pass_on(request)
+extern "C" fn filter(request: Request<'_>) -> ngx_int_t {
+    if is_upgrade(request) || looks_at_answers() {
+        return filter_slowly(request);
     }
+    pass_on(request)
 }
 
 // It is C's, so that the compiler knows that it does not unwind, and need not be ready for that.
@@ -64,8 +53,7 @@ fn is_upgrade(request: Request<'_>) -> bool {
 #[inline(always)]
 fn pass_on(request: Request<'_>) -> ngx_int_t {
     match NEXT.get().get() {
-        // SAFETY: the next filter is given what this one was given.
-        Some(next) => unsafe { next(request.as_ptr()) },
+        Some(next) => next(request),
         None => NGX_OK as ngx_int_t,
     }
 }

@@ -34,7 +34,7 @@ impl Passage {
             };
             passage.write(Self::new(Own::new(request, cleanup)));
             (*pool).cleanup = (*passage).own.cleanup.get();
-            request.context().write(passage.cast());
+            request.context().set(passage.cast());
             Some(&*passage)
         }
     }
@@ -43,7 +43,7 @@ impl Passage {
     #[inline]
     pub fn known(request: Request<'_>) -> Option<&Self> {
         // SAFETY: the context is null or what `create` put there, in the request's pool.
-        unsafe { (*request.context()).cast::<Self>().as_ref() }
+        unsafe { request.context().get().cast::<Self>().as_ref() }
     }
 
     /// What is remembered of a main request. An internal redirect wipes the modules' contexts, not the
@@ -61,13 +61,9 @@ impl Passage {
 
     #[cold]
     fn search(request: Request<'_>) -> Option<&Self> {
-        let found = request.pool().find(end)?;
-        // SAFETY: what has our handler is what `create` wrote, in the request's pool; the context is
-        // the module's own.
-        unsafe {
-            request.context().write(found.as_ptr());
-            Some(found.cast().as_ref())
-        }
+        // What has our handler is what `create` wrote.
+        request.context().set(request.pool().find(end).next()?.as_ptr());
+        Self::known(request)
     }
 
     #[inline(always)]

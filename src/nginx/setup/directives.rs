@@ -22,7 +22,6 @@ use crate::control::values;
 use crate::nginx::conf::LocConf;
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::configuring::Configuring;
-use crate::nginx::ffi::headers::bytes;
 
 const PLACES: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
 
@@ -98,13 +97,10 @@ unsafe extern "C" fn read(
     conf: *mut c_void,
 ) -> *mut c_char {
     // SAFETY: nginx passes its configuration while it reads a directive, and one of the commands below,
-    // whose name is static, and which has a setter.
-    let (cf, name, setter) = unsafe {
-        let command = &*command;
-        (Configuring::new(cf), bytes(&command.name), &*command.post.cast::<Setter>())
-    };
+    // which has a setter.
+    let (cf, setter) = unsafe { (Configuring::new(cf), &*(*command).post.cast::<Setter>()) };
     guarded(NGX_CONF_ERROR.cast(), || {
-        let mut directive = Directive { name, values: cf.arguments(), cf };
+        let mut directive = Directive { name: cf.name(), values: cf.arguments(), cf };
         let set = match setter {
             Main(set) => set(&mut directive),
             // SAFETY: such a command is passed what the module has at the place at hand.

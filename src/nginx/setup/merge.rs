@@ -5,7 +5,8 @@ use nginx_sys::NGX_LOG_EMERG;
 use crate::nginx::conf::app::AppName;
 use crate::nginx::conf::{LocConf, MOST_TRIES, MainConf, NO_NUMBER, Probe, Standing, coverage};
 use crate::nginx::control::Control;
-use crate::nginx::ffi::configuring::{Configuring, Location, Merge};
+use crate::nginx::ffi::configuring::{Configuring, Merge};
+use crate::nginx::ffi::location::Location;
 
 impl Merge for LocConf {
     fn merge(&mut self, outer: &Self, cf: &mut Configuring<'_>) -> Option<()> {
@@ -39,8 +40,8 @@ fn note_gate(conf: &LocConf, cf: &mut Configuring<'_>) {
     let Some(main) = MainConf::of(cf) else { return };
     main.needs_precontent |= conf.standing == Standing::Precontent;
     if let Some(location) = location {
-        // SAFETY: that is where this configuration is at.
-        unsafe { main.holds_by_itself(location) };
+        // SAFETY: it is a part of the configuration as that is.
+        main.holds_by_itself(unsafe { Location::new(location.as_ptr()) });
     }
     let app = main.name_of(conf.app.unwrap_or(AppName::Fixed(0))).to_vec();
     let place = coverage::place(cf, &app);

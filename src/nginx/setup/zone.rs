@@ -1,6 +1,6 @@
 //! How the zone is asked for, made, and taken over from one configuration to the next.
 
-use core::ptr;
+use core::ptr::{self, NonNull};
 
 use crate::gate::State;
 use crate::nginx::conf::MainConf;
@@ -20,21 +20,18 @@ pub fn add_zone(cf: &mut Configuring<'_>, size: usize) -> Option<()> {
     let owner = ptr::from_mut(MainConf::of(cf)?);
     // SAFETY: a main configuration is part of the configuration that is read, and not changed behind
     // that; all memory is asked for here.
-    unsafe {
-        let memory = cf.add_memory(NAME, size, owner)?;
-        MainConf::of(cf)?.set_memory(memory);
-    }
+    let memory = unsafe { Memory::new(cf.add_memory(NAME, size, owner)?.as_ptr()) };
+    MainConf::of(cf)?.set_memory(memory);
     Some(())
 }
 
 /// Nothing is destroyed here, as the new configuration may fail.
 impl Owner for MainConf {
-    fn init(&self, before: Option<&Self>, memory: Memory<'_>) -> Result<(), String> {
+    fn init(&self, before: Option<&Self>, memory: Memory<'static>) -> Result<(), String> {
         let slab = memory.slab().ok_or_else(|| too_small(memory))?;
         let store = store_of(self);
-        if let Some(known) = slab.data() {
-            // SAFETY: a slab with data is one that a former configuration has used.
-            let zone = unsafe { Zone::attach(known.cast()) }.map_err(|_| foreign())?;
+        if let Some(known) = attached(memory) {
+            let zone = known.map_err(|_| foreign())?;
             let was_kept_by = |store: &Store| before.and_then(store_of).as_ref() == Some(store);
             if let Some(store) = store.filter(|store| !was_kept_by(store)) {
                 store.supersede(&zone);
@@ -49,10 +46,10 @@ impl Owner for MainConf {
     }
 }
 
-fn make_zone(memory: Memory<'_>, slab: Slab<'_>, store: Option<Store>) -> Result<(), String> {
-    let (place, size) = slab.take_all().ok_or_else(|| too_small(memory))?;
-    // SAFETY: nobody has the place but this zone, which is used for as long as the memory is there.
-    let zone = unsafe { Zone::create(place.cast(), size, worker_processes(), ZoneLock::of(slab)) };
+fn make_zone(memory: Memory<'_>, slab: Slab<'static>, store: Option<Store>) -> Result<(), String> {
+    let room = slab.take_all().ok_or_else(|| too_small(memory))?;
+    let place = NonNull::from(&mut *room).cast();
+    let zone = Zone::create(room, worker_processes(), ZoneLock::of(slab));
     let zone = zone.map_err(|unfit| match unfit {
         Unfit::TooSmall => too_small(memory),
         Unfit::Foreign => foreign(),
@@ -95,8 +92,7 @@ pub fn is_running_paused() -> bool {
 }
 
 fn is_paused(memory: Memory<'_>) -> bool {
-    // SAFETY: the memory has this module's tag, and is there as long as anybody looks.
-    let zone = unsafe { attached(memory) };
+    let zone = attached(memory).and_then(Result::ok);
     zone.is_some_and(|zone| zone.lock().apps().any(|app| zone.state(app) != State::Open))
 }
 

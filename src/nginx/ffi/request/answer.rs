@@ -3,13 +3,14 @@
 use core::ptr;
 
 use nginx_sys::{
-    NGX_ERROR, NGX_OK, ngx_buf_t, ngx_chain_t, ngx_http_discard_request_body,
-    ngx_http_discarded_request_body_handler, ngx_http_output_filter, ngx_http_send_header,
-    ngx_int_t, ngx_str_t,
+    NGX_ERROR, NGX_OK, ngx_buf_t, ngx_chain_t, ngx_http_discarded_request_body_handler,
+    ngx_http_output_filter, ngx_int_t, ngx_str_t,
 };
 
 use super::Request;
 use crate::nginx::ffi::blank::Blank;
+use crate::nginx::ffi::functions::{ngx_http_discard_request_body, ngx_http_send_header};
+use crate::nginx::ffi::text::Text;
 
 /// What nginx changes of a request that it is about to answer with an error.
 #[derive(Clone, Copy)]
@@ -80,8 +81,7 @@ impl Request<'_> {
 
     /// Its body is not wanted. An error is the status that it is to end with.
     pub fn discard_body(self) -> Result<(), ngx_int_t> {
-        // SAFETY: nginx reads the body, or counts the request once more until it has come.
-        match unsafe { ngx_http_discard_request_body(self.as_ptr()) } {
+        match ngx_http_discard_request_body(self) {
             rc if rc == NGX_OK as ngx_int_t => Ok(()),
             rc => Err(rc),
         }
@@ -99,14 +99,12 @@ impl Request<'_> {
     pub fn send(self, status: u16, content_type: &'static str, body: &[u8]) -> Option<ngx_int_t> {
         let length = i64::try_from(body.len()).ok()?;
         self.change(|it| {
-            let (len, data) = (content_type.len(), content_type.as_ptr().cast_mut());
             it.headers_out.status = usize::from(status);
-            it.headers_out.content_type = ngx_str_t { len, data };
-            it.headers_out.content_type_len = len;
+            it.headers_out.content_type = Text::of(content_type.as_bytes()).raw();
+            it.headers_out.content_type_len = content_type.len();
             it.headers_out.content_length_n = length;
         });
-        // SAFETY: the header is complete.
-        let rc = unsafe { ngx_http_send_header(self.as_ptr()) };
+        let rc = ngx_http_send_header(self);
         let sent = rc != NGX_ERROR as ngx_int_t && rc <= NGX_OK as ngx_int_t;
         if !sent || self.is_header_only() {
             return Some(rc);
@@ -119,7 +117,7 @@ impl Request<'_> {
 
     /// All of an answer's body.
     fn buffer(self, body: &[u8]) -> Option<*mut ngx_buf_t> {
-        let text = self.pool().copy(body)?;
+        let text = self.pool().copy(body)?.raw();
         let mut buffer = ngx_buf_t::blank();
         buffer.pos = text.data;
         buffer.last = text.data.wrapping_add(text.len);

@@ -4,15 +4,14 @@ use core::ptr;
 
 use nginx_sys::{
     NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_event_pipe_t, ngx_http_upstream_resolved_t,
-    ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_msec_t,
+    ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_msec_t, ngx_resolver_t,
 };
-use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
 
 use super::Request;
 use crate::nginx::ffi::client::Connection;
 use crate::nginx::ffi::groups::{self, Group};
-use crate::nginx::ffi::headers::bytes;
-use crate::nginx::ffi::living::{Living, reaches};
+use crate::nginx::ffi::living::{Living, Reached, reaches};
+use crate::nginx::ffi::location::Location;
 
 type State = ngx_http_upstream_state_t;
 
@@ -24,6 +23,9 @@ const NEVER: ngx_msec_t = ngx_msec_t::MAX;
 reaches!(Request<'r> {
     /// In the request's pool.
     pub(in crate::nginx::ffi) fn upstream() -> Option<Upstream<'r>> = upstream;
+
+    /// An array that nginx's upstream module has put into the request's pool, or none.
+    fn states() -> &'r [State] = upstream_states;
 });
 
 reaches!(Upstream<'r> {
@@ -53,23 +55,16 @@ impl<'r> Request<'r> {
     /// was asked for counts as answered.
     #[inline(always)]
     pub fn is_answered(self) -> bool {
-        // SAFETY: the states are what nginx's upstream module has put into the request's pool, one at
-        // least.
-        unsafe {
-            let Some(states) = self.see(|it| it.upstream_states).as_ref() else { return true };
-            let once = states.nelts == 1;
-            let left = self.connection().was_left();
-            once && !left && (*states.elts.cast::<State>()).header_time != NEVER
+        match self.states() {
+            [] => true,
+            [only] => only.header_time != NEVER && !self.connection().was_left(),
+            _ => false,
         }
     }
 
     /// What shows in the attempts to get an answer from a backend.
     fn in_states<R>(self, look: impl FnOnce(&[State]) -> R) -> R {
-        // SAFETY: nginx's upstream module has put an array of them into the request's pool, or none.
-        unsafe {
-            let states = self.see(|it| it.upstream_states).as_ref();
-            look(states.map_or(&[], |states| states.as_slice()))
-        }
+        look(self.states())
     }
 
     /// Whether a backend was asked that has not answered, or not to the end: it may be at work still.
@@ -98,7 +93,7 @@ impl<'r> Request<'r> {
     pub fn servers(self) -> Vec<&'r [u8]> {
         self.in_states(|states| {
             // SAFETY: the names are in nginx's configuration, or in the request's pool.
-            let name = |state: &State| unsafe { state.peer.as_ref().map(|name| bytes(name)) };
+            let name = |it: &State| unsafe { it.peer.as_ref().map(|name| Reached::from(*name)) };
             states.iter().filter_map(name).collect()
         })
     }
@@ -113,11 +108,8 @@ impl<'r> Request<'r> {
 
     /// Whether there is somebody to ask for the address that belongs to a name.
     pub fn has_resolver(self) -> bool {
-        // SAFETY: each location has a resolver, which knows no server if there is no directive for it.
-        unsafe {
-            let core = NgxHttpCoreModule::location_conf(&*self.as_ptr());
-            core.and_then(|core| core.resolver.as_ref()).is_some_and(|it| it.connections.nelts > 0)
-        }
+        let has_server = |it: Living<'_, ngx_resolver_t>| it.see(|it| it.connections.nelts > 0);
+        self.location().and_then(Location::resolver).is_some_and(has_server)
     }
 
     /// The names of the servers that can be asked for it.

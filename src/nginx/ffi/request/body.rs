@@ -8,10 +8,14 @@ use nginx_sys::{
     ngx_http_request_t, ngx_int_t,
 };
 
-use super::{Request, Turn, turn};
+use super::{Request, Turn, raw, turn};
 use crate::nginx::ffi::blank::Blank;
-#[cfg(ngx_feature = "http_v2")]
 use crate::nginx::ffi::living::{Living, reaches};
+
+reaches!(Request<'r> {
+    /// That of HTTP/1, as long as the request.
+    fn header_buffer() -> Option<Living<'r, nginx_sys::ngx_buf_t>> = header_in;
+});
 
 #[cfg(ngx_feature = "http_v2")]
 reaches!(Request<'r> {
@@ -39,11 +43,8 @@ impl Request<'_> {
 
     fn body_came_with_header(self) -> bool {
         let length = self.see(|it| it.headers_in.content_length_n);
-        // SAFETY: a request of HTTP/1 has the buffer of its header, whose ends are of one piece.
-        let there = unsafe {
-            let Some(buffer) = self.see(|it| it.header_in).as_ref() else { return false };
-            buffer.last.offset_from(buffer.pos)
-        };
+        let Some(buffer) = self.header_buffer() else { return false };
+        let there = buffer.see(|it| it.last.addr() - it.pos.addr());
         !self.is_stream() && length > 0 && i64::try_from(there).is_ok_and(|there| there >= length)
     }
 
@@ -87,7 +88,7 @@ impl Request<'_> {
         // SAFETY: nginx counts the request once more if the body can be read, so that it is not over
         // when it is counted once less here; and the caller's promise.
         unsafe {
-            let rc = ngx_http_read_client_request_body(self.as_ptr(), Some(turn::<T>));
+            let rc = ngx_http_read_client_request_body(self.as_ptr(), Some(raw(turn::<T>)));
             if rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
                 return Err(rc);
             }

@@ -1,5 +1,7 @@
 //! Where nginx comes in with a request: that it lives is promised here, and for no longer than a call.
 
+use core::mem::transmute;
+
 use nginx_sys::{
     ngx_http_core_run_phases, ngx_http_finalize_request, ngx_http_request_t, ngx_int_t,
 };
@@ -12,9 +14,26 @@ pub trait Handler {
     fn handle(request: Request<'_>) -> ngx_int_t;
 }
 
-pub unsafe extern "C" fn handler<H: Handler>(request: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes a request, which it keeps until it is told what becomes of it.
-    H::handle(unsafe { Request::new(request) })
+/// What is called with a request.
+pub type Takes<R> = extern "C" fn(Request<'_>) -> R;
+
+/// The same, as nginx has it.
+pub type Raw<R> = unsafe extern "C" fn(*mut ngx_http_request_t) -> R;
+
+pub const fn raw<R>(takes: Takes<R>) -> Raw<R> {
+    // SAFETY: a request is passed as the pointer that it is, and nginx keeps it until it has been told what
+    // becomes of it.
+    unsafe { transmute::<Takes<R>, Raw<R>>(takes) }
+}
+
+/// Of what nginx has for requests at the place where it stands.
+pub const fn takes<R>(raw: Raw<R>) -> Takes<R> {
+    // SAFETY: as the other way round.
+    unsafe { transmute::<Raw<R>, Takes<R>>(raw) }
+}
+
+pub extern "C" fn handler<H: Handler>(request: Request<'_>) -> ngx_int_t {
+    H::handle(request)
 }
 
 /// What nginx tells a request that waits. What becomes of the request then is done when nobody looks at
@@ -34,20 +53,18 @@ pub enum Then {
     End(ngx_int_t),
 }
 
-pub unsafe extern "C" fn turn<T: Turn>(request: *mut ngx_http_request_t) {
-    // SAFETY: nginx passes a request, which it keeps until that is over.
-    let living = unsafe { Request::new(request) };
-    let then = guarded(Then::Wait, || T::turn(living));
+pub extern "C" fn turn<T: Turn>(request: Request<'_>) {
+    let then = guarded(Then::Wait, || T::turn(request));
     if then == Then::GoOn {
-        living.block_reading();
-        living.change(|it| it.write_event_handler = Some(ngx_http_core_run_phases));
+        request.block_reading();
+        request.change(|it| it.write_event_handler = Some(ngx_http_core_run_phases));
     }
     // SAFETY: it lives up to here, and nobody looks at it behind this.
     unsafe {
         match then {
             Then::Wait => {}
-            Then::GoOn => ngx_http_core_run_phases(request),
-            Then::End(status) => ngx_http_finalize_request(request, status),
+            Then::GoOn => ngx_http_core_run_phases(request.as_ptr()),
+            Then::End(status) => ngx_http_finalize_request(request.as_ptr(), status),
         }
     }
 }

@@ -1,50 +1,48 @@
 //! The headers of a request and of its answer.
 
-use nginx_sys::{ngx_list_push, ngx_str_t, ngx_table_elt_t};
+use core::slice;
+
+use nginx_sys::{ngx_list_push, ngx_table_elt_t};
 
 use super::Request;
 use crate::nginx::ffi::blank::Blank;
-use crate::nginx::ffi::headers::{bytes, value};
-use crate::nginx::ffi::living::reaches;
+use crate::nginx::ffi::living::{List, reaches};
+use crate::nginx::ffi::text::{Header, Text};
 
 reaches!(Request<'r> {
     /// In the request's pool, as all headers that nginx knows; null if it is not there.
-    pub fn user_agent() -> Option<&'r [u8]> = headers_in.user_agent;
+    fn user_agent_header() -> Option<Header<'r>> = headers_in.user_agent;
 
     /// In the request's pool, or null.
-    pub fn content_type() -> Option<&'r [u8]> = headers_in.content_type;
+    fn content_type_header() -> Option<Header<'r>> = headers_in.content_type;
+
+    /// In the request's pool.
+    fn headers() -> List<'r, ngx_table_elt_t> = headers_in.headers;
 
     /// In the request's pool, or null.
-    fn host_header() -> Option<&'r [u8]> = headers_in.host;
+    fn host_header() -> Option<Header<'r>> = headers_in.host;
 });
 
 impl<'r> Request<'r> {
+    pub fn user_agent(self) -> Option<&'r [u8]> {
+        self.user_agent_header().map(Header::value)
+    }
+
+    pub fn content_type(self) -> Option<&'r [u8]> {
+        self.content_type_header().map(Header::value)
+    }
+
     /// The value of the first header of this name, in any case.
     pub fn header(self, name: &str) -> Option<&'r [u8]> {
-        let mut part = self.see(|it| it.headers_in.headers.part);
-        loop {
-            // SAFETY: nginx's list of the headers it has read, in the request's pool.
-            let found = unsafe {
-                let first = part.elts.cast::<ngx_table_elt_t>();
-                let mut headers = (0..part.nelts).map(|index| first.add(index));
-                let is_asked = |it: &*mut ngx_table_elt_t| {
-                    bytes(&(**it).key).eq_ignore_ascii_case(name.as_bytes())
-                };
-                headers.find(is_asked).and_then(|header| value(header))
-            };
-            if found.is_some() || part.next.is_null() {
-                return found;
-            }
-            // SAFETY: the next part of that list.
-            part = unsafe { *part.next };
-        }
+        let is_asked = |it: &Header<'_>| it.name().eq_ignore_ascii_case(name.as_bytes());
+        self.headers().find(is_asked).map(Header::value)
     }
 
     /// The host that the request is for, with its port if the client named one. HTTP/3 has it in
     /// `:authority`, of which nginx makes no header as it does for HTTP/2.
     pub fn host(self) -> Option<&'r [u8]> {
         if let Some(host) = self.host_header() {
-            return Some(host);
+            return Some(host.value());
         }
         let (start, end) = self.main().see(|it| (it.host_start, it.host_end));
         if start.is_null() || end.is_null() {
@@ -54,7 +52,7 @@ impl<'r> Request<'r> {
         // to (in HTTP/1.x, a part of the request line) stays in its buffers until it is over.
         unsafe {
             let len = usize::try_from(end.offset_from(start)).ok()?;
-            Some(bytes(&ngx_str_t { len, data: start }))
+            Some(slice::from_raw_parts(start, len))
         }
     }
 
@@ -62,8 +60,8 @@ impl<'r> Request<'r> {
     pub fn add_header(self, name: &'static str, value: &[u8]) -> Option<()> {
         let header = ngx_table_elt_t {
             hash: 1,
-            key: ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() },
-            value: self.pool().copy(value)?,
+            key: Text::of(name.as_bytes()).raw(),
+            value: self.pool().copy(value)?.raw(),
             ..ngx_table_elt_t::blank()
         };
         // SAFETY: the list is that of the answer's headers, in the request's pool, which gives room

@@ -154,6 +154,11 @@ unsafe extern "C" fn finalize<F: Finish, const PLACE: usize>(
     if F::wants(rc) {
         return finish_slowly::<F>(request, rc, former);
     }
+    finish_as_before(request, rc, former);
+}
+
+#[inline(always)]
+fn finish_as_before(request: *mut ngx_http_request_t, rc: ngx_int_t, former: Option<Finalize>) {
     if let Some(former) = former {
         // SAFETY: what this stands in for is given what this was given.
         unsafe { former(request, rc) };
@@ -175,10 +180,7 @@ extern "C" fn finish_slowly<F: Finish>(
     rc: ngx_int_t,
     former: Option<Finalize>,
 ) {
-    if let Some(former) = former {
-        // SAFETY: what this stands in for is given what this was given.
-        unsafe { former(request, rc) };
-    }
+    finish_as_before(request, rc, former);
     // SAFETY: nginx has passed the request, whose upstream has this as its last call: it is there until its
     // cleanup, behind this.
     let request = unsafe { Request::new(request) };

@@ -4,19 +4,18 @@ use core::ptr;
 use std::rc::Rc;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_OK, ngx_add_timer, ngx_close_connection, ngx_connection_t,
-    ngx_event_connect_peer, ngx_event_get_peer, ngx_event_t, ngx_handle_read_event,
-    ngx_handle_write_event, ngx_int_t, ngx_log_t, ngx_parse_url, ngx_peer_connection_t, ngx_url_t,
+    NGX_AGAIN, NGX_OK, ngx_close_connection, ngx_event_connect_peer, ngx_event_get_peer, ngx_int_t,
+    ngx_log_t, ngx_parse_url, ngx_peer_connection_t, ngx_url_t,
 };
 use rustix::net::sockopt::socket_error;
 
 use super::Round;
 use crate::gate::outage::PROBE_TIME;
 use crate::nginx::ffi::blank::Blank;
-use crate::nginx::ffi::boundary::guarded;
+use crate::nginx::ffi::client::{Broken, Connection};
 use crate::nginx::ffi::cycle::Cycle;
 use crate::nginx::ffi::pool::OwnPool;
-use crate::nginx::ffi::watched::borrowed;
+use crate::nginx::ffi::watched::{Watched, happens};
 
 /// As much of an answer as it takes to know its status: `HTTP/1.1 200`.
 const STATUS_LINE: usize = 12;
@@ -49,7 +48,7 @@ impl Server {
         let question = if path.is_empty() { Vec::new() } else { question(name, path) };
         let pool = OwnPool::new(1024, Cycle::in_running(|cycle| cycle.log())?)?;
         let mut url = ngx_url_t::blank();
-        url.url = pool.get().copy(name)?;
+        url.url = pool.get().copy(name)?.raw();
         url.set_no_resolve(1);
         // SAFETY: what is found is put into the pool.
         let rc = unsafe { ngx_parse_url(pool.get().as_ptr(), &mut url) };
@@ -71,7 +70,7 @@ impl Server {
             peer.get = Some(ngx_event_get_peer);
             peer.log = silent_log();
             let rc = ngx_event_connect_peer(&mut peer);
-            let Some(connection) = peer.connection.as_mut() else { return Some(false) };
+            let Some(connection) = Connection::maybe(peer.connection) else { return Some(false) };
             let mut probe = Box::new(Probe {
                 round: round.clone(),
                 question: self.question.clone(),
@@ -85,13 +84,13 @@ impl Server {
                 _ => Some(false),
             };
             if found.is_some() {
-                ngx_close_connection(connection);
+                ngx_close_connection(connection.as_ptr());
                 return found;
             }
-            connection.data = Box::into_raw(probe).cast();
-            (*connection.read).handler = Some(on_event);
-            (*connection.write).handler = Some(on_event);
-            ngx_add_timer(connection.write, PROBE_TIME.as_millis() as usize);
+            (*connection.as_ptr()).data = Box::into_raw(probe).cast();
+            connection.read().on_event(happens::<Probe>);
+            connection.write().on_event(happens::<Probe>);
+            connection.write().set_timer(PROBE_TIME);
             None
         }
     }
@@ -106,56 +105,33 @@ fn question(server: &[u8], path: &[u8]) -> Vec<u8> {
 
 impl Probe {
     /// Does on a connection what can be done without waiting.
-    ///
-    /// # Safety
-    ///
-    /// The connection is that of the probe, and made.
-    unsafe fn go_on(&mut self, connection: &mut ngx_connection_t) -> Found {
+    fn go_on(&mut self, connection: Connection<'_>) -> Found {
         if self.question.is_empty() {
             return Some(true);
         }
-        // SAFETY: the caller's promise.
-        let found = unsafe { self.ask(connection).or_else(|| self.hear(connection)) };
-        // SAFETY: as above; a connection that is made has both events.
-        let awaited = unsafe {
-            ngx_handle_write_event(connection.write, 0) == NGX_OK as ngx_int_t
-                && ngx_handle_read_event(connection.read, 0) == NGX_OK as ngx_int_t
-        };
-        if awaited { found } else { Some(false) }
+        let found = self.ask(connection).or_else(|| self.hear(connection));
+        let is_awaited = connection.watch_writing() && connection.watch_reading();
+        if is_awaited { found } else { Some(false) }
     }
 
     /// Sends what has not been sent of the question. A server that does not take it is not there.
-    ///
-    /// # Safety
-    ///
-    /// As [`Self::go_on`].
-    unsafe fn ask(&mut self, connection: &mut ngx_connection_t) -> Found {
+    fn ask(&mut self, connection: Connection<'_>) -> Found {
         while let Some(rest) = self.question.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            let Some(send) = connection.send else { return Some(false) };
-            // SAFETY: the caller's promise; nginx does not write to what it sends.
-            match unsafe { send(connection, rest.as_ptr().cast_mut(), rest.len()) } {
-                sent if sent > 0 => self.sent += sent.unsigned_abs(),
-                again if again == NGX_AGAIN as isize => return None,
-                _ => return Some(false),
+            match connection.send(rest)? {
+                Ok(sent) => self.sent += sent,
+                Err(Broken) => return Some(false),
             }
         }
         None
     }
 
     /// Reads as much of the answer as is needed.
-    ///
-    /// # Safety
-    ///
-    /// As [`Self::go_on`].
-    unsafe fn hear(&mut self, connection: &mut ngx_connection_t) -> Found {
+    fn hear(&mut self, connection: Connection<'_>) -> Found {
         while let Some(room) = self.answer.get_mut(self.received..).filter(|room| !room.is_empty())
         {
-            let Some(receive) = connection.recv else { return Some(false) };
-            // SAFETY: the caller's promise; there is as much room.
-            match unsafe { receive(connection, room.as_mut_ptr(), room.len()) } {
-                received if received > 0 => self.received += received.unsigned_abs(),
-                again if again == NGX_AGAIN as isize => return None,
-                _ => return Some(false),
+            match connection.receive(room)? {
+                Ok(received) => self.received += received,
+                Err(Broken) => return Some(false),
             }
         }
         Some(is_good(&self.answer))
@@ -168,30 +144,25 @@ fn is_good(answer: &[u8; STATUS_LINE]) -> bool {
     matches!(status, Some([b' ', b'2', tens, ones]) if tens.is_ascii_digit() && ones.is_ascii_digit())
 }
 
-/// Something has happened on a connection to a server, or nothing for too long.
-unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
-    guarded((), || {
-        // SAFETY: nginx passes an event of a connection of `probe`, which is closed once.
+impl Watched for Probe {
+    /// Something has happened on a connection to a server, or nothing for too long.
+    fn happens(connection: Connection<'_>) {
+        let is_over = connection.write().take_timeout() || !is_connected(connection);
+        // SAFETY: the connection is one of `Server::probe`, which has given it a probe for its data, and is
+        // closed once.
         let (probe, found) = unsafe {
-            let connection = &mut *(*event).data.cast::<ngx_connection_t>();
-            let probe = connection.data.cast::<Probe>();
-            let is_over = (*event).timedout() != 0 || !is_connected(connection.fd);
+            let probe = (*connection.as_ptr()).data.cast::<Self>();
             let found = if is_over { Some(false) } else { (*probe).go_on(connection) };
             let Some(found) = found else { return };
-            ngx_close_connection(connection);
+            ngx_close_connection(connection.as_ptr());
             (Box::from_raw(probe), found)
         };
         probe.round.answer(found);
-    });
+    }
 }
 
-/// # Safety
-///
-/// The socket is open.
-unsafe fn is_connected(fd: i32) -> bool {
-    // SAFETY: the caller's promise.
-    let socket = unsafe { borrowed(fd) };
-    socket.is_some_and(|socket| socket_error(socket) == Ok(Ok(())))
+fn is_connected(connection: Connection<'_>) -> bool {
+    connection.socket().is_some_and(|socket| socket_error(socket) == Ok(Ok(())))
 }
 
 /// A log that nothing is written to: that a backend is down is no news while it is.

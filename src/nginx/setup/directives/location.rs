@@ -190,10 +190,10 @@ fn app_of(cf: &mut Configuring<'_>, name: &[u8]) -> Result<AppName, String> {
     if name.len() > MAX_NAME {
         return Err(format!("expected at most {MAX_NAME} bytes"));
     }
-    let value = cf.compile(name);
-    let value = value.ok_or_else(|| "expected a name, which may contain variables".to_owned())?;
-    if !value.lengths.is_null() {
-        return Ok(AppName::Evaluated(value));
+    let compiled = cf.compile(name);
+    let wrong = || "expected a name, which may contain variables".to_owned();
+    if let Some(template) = compiled.ok_or_else(wrong)? {
+        return Ok(AppName::Evaluated(template));
     }
     let main = MainConf::of(cf).ok_or_else(|| "no http block".to_owned())?;
     Ok(AppName::Fixed(main.intern(if name.is_empty() { b"default" } else { name })))

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use nginx_sys::{ngx_parse_size, ngx_str_t};
-
 use super::Directive;
 use crate::nginx::conf::MainConf;
 use crate::nginx::ffi::configuring::Configuring;
+use crate::nginx::ffi::functions::ngx_parse_size;
 use crate::nginx::ffi::paths::path_of;
+use crate::nginx::ffi::text::Text;
 use crate::nginx::setup::zone::add_zone;
 
 pub fn state_file(directive: &mut Directive<'_>) -> Result<(), String> {
@@ -36,9 +36,7 @@ pub fn zone(directive: &mut Directive<'_>) -> Result<(), String> {
 }
 
 fn size(text: &[u8]) -> Option<usize> {
-    let mut text = ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() };
-    // SAFETY: the string is valid for its length, and not written to.
-    usize::try_from(unsafe { ngx_parse_size(&mut text) }).ok()
+    usize::try_from(ngx_parse_size(&mut Text::of(text))).ok()
 }
 
 fn main<'m>(cf: &'m mut Configuring<'_>) -> Result<&'m mut MainConf, String> {
