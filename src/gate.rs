@@ -39,7 +39,7 @@ const SATURATED: Duration = Duration::from_secs(1);
 const WINDOW: Ticket = 256;
 
 /// What an app's gate does with requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum State {
     /// They go through.
@@ -83,7 +83,7 @@ impl State {
 }
 
 /// Why a gate's state changed, or the manner of its release did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     Call,
     Deadline,
@@ -120,7 +120,7 @@ impl Cause {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Change {
     pub from: State,
     pub to: State,
@@ -149,7 +149,7 @@ pub enum Turn {
 }
 
 /// What the workers share about an app.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Gate {
     state: State,
     /// When the state last changed.
@@ -221,6 +221,15 @@ impl Default for Gate {
 impl Gate {
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// All that has a say in what it does.
+    #[cfg(test)]
+    pub fn without_totals(&self) -> Self {
+        let mut gate = self.clone();
+        gate.outage.tally = outage::Tally::default();
+        (gate.totals, gate.waits) = (Totals::default(), Waits::default());
+        gate
     }
 
     /// The canary under way, if any.

@@ -6,17 +6,71 @@
 use core::sync::atomic::{self, Ordering::SeqCst};
 
 #[cfg(test)]
-std::thread_local! {
-    /// What stands between two accesses to shared memory, on this thread.
-    pub static BETWEEN: core::cell::Cell<Option<fn()>> = const { core::cell::Cell::new(None) };
+pub mod hooks {
+    //! What the simulation sees of all that.
+
+    use core::cell::Cell;
+    use core::hash::Hasher;
+
+    /// Told where an access is about to be, and whether something is changed there.
+    pub type Between = fn(at: usize, changes: bool);
+
+    std::thread_local! {
+        /// What stands in front of each access to shared memory, on this thread.
+        pub static BETWEEN: Cell<Option<Between>> = const { Cell::new(None) };
+        /// Whether all that is read is kept in mind, also what stands under a lock.
+        pub static SEES_ALL: Cell<bool> = const { Cell::new(false) };
+        /// All that was read on this thread, as a number.
+        pub static SEEN: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Something was read that others change.
+    pub fn see(number: u64) {
+        SEEN.set((SEEN.get().rotate_left(5) ^ number).wrapping_mul(0x517c_c1b7_2722_0a95));
+    }
+
+    /// What stands under a lock is about to be read.
+    pub fn see_all(number: impl FnOnce() -> u64) {
+        if SEES_ALL.get() {
+            see(number());
+        }
+    }
+
+    /// Hashes faster than the standard library, and the same way each time.
+    #[derive(Default)]
+    pub struct Number(u64);
+
+    impl Hasher for Number {
+        fn write(&mut self, bytes: &[u8]) {
+            for part in bytes.chunks(8) {
+                let mut word = [0; 8];
+                word[..part.len()].copy_from_slice(part);
+                self.write_u64(u64::from_le_bytes(word));
+            }
+        }
+
+        fn write_u64(&mut self, word: u64) {
+            let mixed = self.0.rotate_left(23) ^ word ^ 0x9e37_79b9_7f4a_7c15;
+            let product = u128::from(mixed) * 0x5851_f42d_4c95_7f2d;
+            self.0 = (product >> 64) as u64 ^ product as u64;
+        }
+
+        fn finish(&self) -> u64 {
+            self.0
+        }
+    }
 }
 
-/// Something that others see is about to be looked at or changed.
+/// Something that others see is about to be looked at, or changed.
 #[inline(always)]
-pub fn touch() {
+#[cfg_attr(not(test), allow(unused_variables))]
+pub fn touch<T>(it: &T, changes: bool) {
     #[cfg(test)]
-    if let Some(between) = BETWEEN.get() {
-        between();
+    {
+        hooks::see(1);
+        if let Some(between) = hooks::BETWEEN.get() {
+            between(core::ptr::from_ref(it) as usize, changes);
+        }
     }
 }
 
@@ -34,31 +88,37 @@ macro_rules! shared {
 
             #[inline(always)]
             pub fn get(&self) -> $number {
-                touch();
-                self.0.load(SeqCst)
+                touch(self, false);
+                let value = self.0.load(SeqCst);
+                #[cfg(test)]
+                hooks::see(u64::from(value));
+                value
             }
 
             #[inline(always)]
             pub fn set(&self, value: $number) {
-                touch();
+                touch(self, true);
                 self.0.store(value, SeqCst);
             }
 
             #[inline(always)]
             pub fn swap(&self, value: $number) -> $number {
-                touch();
-                self.0.swap(value, SeqCst)
+                touch(self, true);
+                let before = self.0.swap(value, SeqCst);
+                #[cfg(test)]
+                hooks::see(u64::from(before));
+                before
             }
 
             #[inline(always)]
             pub fn add(&self, value: $number) -> $number {
-                touch();
+                touch(self, true);
                 self.0.fetch_add(value, SeqCst)
             }
 
             #[inline(always)]
             pub fn sub(&self, value: $number) -> $number {
-                touch();
+                touch(self, true);
                 let before = self.0.fetch_sub(value, SeqCst);
                 #[cfg(test)]
                 assert!(before >= value, "a count falls below zero");
@@ -67,14 +127,14 @@ macro_rules! shared {
 
             #[inline(always)]
             pub fn raise(&self, value: $number) {
-                touch();
+                touch(self, true);
                 self.0.fetch_max(value, SeqCst);
             }
 
             /// Sets it if it is still `from`.
             #[inline(always)]
             pub fn change(&self, from: $number, to: $number) {
-                touch();
+                touch(self, true);
                 let _ = self.0.compare_exchange(from, to, SeqCst, SeqCst);
             }
         }

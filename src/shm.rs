@@ -5,6 +5,8 @@
 //! written last.
 
 mod directory;
+#[cfg(test)]
+mod fingerprint;
 mod layout;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@
 //! truly happens is written down in a `ledger` that none of them sees.
 //!
 //! A run is given by its seed. `INTERMISSION_SIM_SEED=n` plays one run and tells what happens,
-//! `INTERMISSION_SIM_RUNS=n` plays that many.
+//! `INTERMISSION_SIM_RUNS=n` plays that many. Small cases are gone through in all ways (`small`).
 
 mod backend;
 mod calls;
@@ -18,11 +18,14 @@ mod host;
 mod ledger;
 mod life;
 mod plan;
+mod races;
 mod rng;
 mod run;
+mod small;
 mod world;
 
 use std::env;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use run::Run;
@@ -33,12 +36,16 @@ const RUNS: &str = "INTERMISSION_SIM_RUNS";
 /// Takes a few seconds.
 const DEFAULT_RUNS: u64 = 300;
 
+/// Whether a run has failed: one is enough.
+static FAILED: AtomicBool = AtomicBool::new(false);
+
 /// Tells how to repeat a run that fails.
 struct Seed(u64);
 
 impl Drop for Seed {
     fn drop(&mut self) {
         if thread::panicking() {
+            FAILED.store(true, Ordering::Relaxed);
             eprintln!("to repeat it: {SEED}={} cargo test sim -- --nocapture", self.0);
         }
     }
@@ -64,6 +71,9 @@ fn play_all(rough: u64) {
     }
     let runs = number(RUNS).unwrap_or(DEFAULT_RUNS);
     for seed in (0..runs).filter(|seed| seed % 2 == rough) {
+        if FAILED.load(Ordering::Relaxed) {
+            return;
+        }
         play(seed, false);
     }
 }

@@ -5,6 +5,8 @@
 mod admission;
 mod calls;
 mod ending;
+#[cfg(test)]
+mod fingerprint;
 mod host;
 mod list;
 mod news;

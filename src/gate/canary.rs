@@ -1,7 +1,7 @@
 //! A canary: the first requests of a release, whose outcome decides about the rest.
 
 /// What the requests of a canary came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Canary {
     /// How many were asked for, 0 if no canary is under way.
     pub size: u32,

@@ -102,6 +102,13 @@ impl Lane {
         self.head() == NO_TICKET && self.counters().iter().all(is_zero)
     }
 
+    #[cfg(test)]
+    pub fn fingerprint(&self, hasher: &mut impl std::hash::Hasher) {
+        use std::hash::Hash;
+        (self.head(), self.head_since()).hash(hasher);
+        self.counters().map(Shared32::get).hash(hasher);
+    }
+
     fn counters(&self) -> [&Shared32; 6] {
         [&self.held, &self.in_flight, &self.upgraded, &self.released, &self.canary, &self.waiting]
     }

@@ -9,7 +9,7 @@ use super::{Cause, Change, Gate};
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// What was said of an app, and what was not.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash)]
 pub struct News {
     said_at: Moment,
     /// How many changes were not said since then, and the last of them.

@@ -26,7 +26,7 @@ const TICKS: Ticket = 1 << 22;
 pub const TICK: u64 = 16;
 
 /// What the workers share about an app's outage.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash)]
 pub struct Outage {
     /// Tells it from all others, of any app.
     pub number: u64,
@@ -46,7 +46,7 @@ pub struct Outage {
 }
 
 /// What was done in all outages of an app.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tally {
     /// How many there were: the number of the last one.
     pub outages: u64,

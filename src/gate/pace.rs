@@ -17,7 +17,7 @@ const TICK: Duration = Duration::from_millis(1);
 
 const NANOS: u64 = 1_000_000_000;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Pace {
     /// When the next request falls due, in nanoseconds, so that odd rates add up no error.
     due: u64,

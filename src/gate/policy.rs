@@ -9,7 +9,7 @@ pub const MAX_RATE: u32 = 1_000_000;
 pub const MAX_COUNT: u32 = 1_000_000;
 
 /// An app's release policy. All fields are plain numbers, as they live in shared memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Policy {
     /// Requests per second, 0 for no limit.
     pub rate: u32,

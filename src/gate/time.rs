@@ -6,7 +6,7 @@ use core::time::Duration;
 ///
 /// All processes of a machine share that clock, so a moment written by one worker means the same
 /// to every other. Setting the time of day does not move it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Moment(u64);
 

@@ -9,7 +9,7 @@ use super::time::micros;
 ///
 /// `rejected` also counts who was never held, and `bypassed` and `abandoned` have nothing to do with
 /// being held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Totals {
     pub held: u64,
     pub released: u64,
@@ -27,7 +27,7 @@ pub const BOUNDS_MS: [u64; 12] =
     [10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000];
 
 /// A histogram of how long requests were held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Waits {
     /// How many waited no longer than the bound of the same index, but longer than the one before.
     pub buckets: [u64; BOUNDS_MS.len() + 1],

@@ -18,12 +18,15 @@ pub struct Full;
 /// The zone while this process has its lock.
 pub struct Locked<'z, R: RawMutex + 'static> {
     zone: &'z Zone<R>,
-    directory: MutexGuard<'z, R, Directory>,
+    pub(super) directory: MutexGuard<'z, R, Directory>,
 }
 
 impl<'z, R: RawMutex> Locked<'z, R> {
     pub(super) fn new(zone: &'z Zone<R>, directory: MutexGuard<'z, R, Directory>) -> Self {
-        Self { zone, directory }
+        let locked = Self { zone, directory };
+        #[cfg(test)]
+        crate::shared::hooks::see_all(|| locked.fingerprint());
+        locked
     }
 
     /// All apps that the zone knows.

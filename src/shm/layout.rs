@@ -132,7 +132,7 @@ pub struct Word(Shared64);
 
 /// An app's record at a generation, which is its word without the state: which app it is, of those that had
 /// the record one after the other, and how often its lanes have been moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Generation(u64);
 
 impl Generation {
@@ -159,6 +159,11 @@ impl Generation {
 }
 
 impl Word {
+    #[cfg(test)]
+    pub fn bits(&self) -> u64 {
+        self.0.get()
+    }
+
     pub fn state(&self) -> State {
         State::from_bits(self.0.get().to_le_bytes()[0])
     }

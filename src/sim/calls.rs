@@ -1,5 +1,6 @@
 //! Control calls: what `nginx/control` does around the worker's.
 
+use std::hash::Hash;
 use std::time::Duration;
 
 use super::host::Worker;
@@ -35,6 +36,13 @@ pub struct Caller {
     keep: bool,
     policy: Policy,
     entry: Entry,
+}
+
+impl Caller {
+    pub fn fingerprint(&self) -> impl Hash + use<> {
+        let Self { until, name, awaited, keep, policy, entry } = self;
+        (*until, *name, format!("{awaited:?}"), *keep, *policy, entry.fingerprint())
+    }
 }
 
 impl Worker {
@@ -137,7 +145,7 @@ impl Worker {
 
     /// Whether what the caller waits for has come, or can come no more.
     fn is_answered(&self, caller: &Caller) -> bool {
-        let begun = self.host.world.ledger.borrow().step;
+        let begun = self.host.begins();
         let found = self.find(caller.entry.app(), caller.awaited);
         let ledger = self.host.world.ledger.borrow();
         match (found, caller.awaited) {

@@ -1,5 +1,6 @@
 //! The workers of a simulation, and what is done to them.
 
+use std::hash::Hash;
 use std::mem;
 use std::ptr;
 use std::rc::Rc;
@@ -11,11 +12,14 @@ use super::ledger::{Id, Pid, Place};
 use super::world::World;
 use crate::gate::lane::Lane;
 use crate::gate::time::Moment;
+use crate::shared::hooks::{SEEN, SEES_ALL};
 
 pub struct Crew {
     world: Rc<World>,
     pub members: Vec<Member>,
     last_pid: Pid,
+    /// All that workers read is kept in mind.
+    pub sees_all: bool,
 }
 
 pub struct Member {
@@ -25,11 +29,22 @@ pub struct Member {
     stopped: bool,
     /// It waits for the zone's lock.
     waits: bool,
+    /// All that it has read.
+    seen: u64,
 }
 
 impl Member {
     pub fn runs(&self) -> bool {
         self.life.is_some() && !self.stopped
+    }
+
+    /// The same number for one that goes on in the same way, if the world is the same.
+    pub fn fingerprint(&self) -> impl Hash + use<> {
+        // What comes from others is there before the worker knows of it.
+        let host = &self.worker.host;
+        let inbox = format!("{:?}", host.inbox.borrow());
+        let news = (inbox, host.exiting.get(), self.worker.knows_all_changes());
+        (self.seen, news, self.waits, self.life.is_none())
     }
 
     pub fn is_killed(&self) -> bool {
@@ -48,7 +63,8 @@ impl Member {
 
 impl Crew {
     pub fn new(world: &Rc<World>) -> Self {
-        let mut crew = Self { world: Rc::clone(world), members: Vec::new(), last_pid: 0 };
+        let mut crew =
+            Self { world: Rc::clone(world), members: Vec::new(), last_pid: 0, sees_all: false };
         world.zone.next_cycle();
         crew.start(world.plan.workers);
         crew
@@ -66,7 +82,7 @@ impl Crew {
             self.world.set_alive(self.last_pid, true);
             let alive = Rc::clone(&worker);
             let life = Some(Fiber::new(move || alive.live()));
-            self.members.push(Member { worker, life, stopped: false, waits: false });
+            self.members.push(Member { worker, life, stopped: false, waits: false, seen: 0 });
         }
     }
 
@@ -109,7 +125,12 @@ impl Crew {
         let member = &mut self.members[index];
         let Some(life) = &mut member.life else { return };
         let grain = self.world.plan.grain;
-        let ended = life.run(member.worker.host.pid, self.world.rng.below(grain));
+        let accesses = if grain == 0 { u64::MAX } else { self.world.rng.below(grain) };
+        SEEN.set(member.seen);
+        SEES_ALL.set(self.sees_all);
+        let ended = life.run(member.worker.host.pid, accesses);
+        SEES_ALL.set(false);
+        member.seen = SEEN.get();
         member.waits = World::waits_for_lock();
         if ended {
             let pid = member.worker.host.pid;

@@ -2,14 +2,15 @@
 //! when it is its turn. Killing one is unwinding it, so that what it has locked is opened, as nginx's
 //! master does it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::thread;
 
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use super::ledger::Pid;
-use crate::shared::BETWEEN;
+use super::races::Races;
+use crate::shared::hooks::{BETWEEN, SEES_ALL, see};
 
 const STACK: usize = 256 * 1024;
 
@@ -19,6 +20,8 @@ thread_local! {
     static WORKER: Cell<Pid> = const { Cell::new(0) };
     /// How many accesses there still are before the next stop.
     static LEFT: Cell<u64> = const { Cell::new(0) };
+    /// Where alone a worker stops, if that is said.
+    pub static RACES: RefCell<Option<Races>> = const { RefCell::new(None) };
 }
 
 pub struct Fiber(Coroutine<(), (), (), DefaultStack>);
@@ -55,6 +58,7 @@ pub fn stop() {
     if running.is_null() || thread::panicking() {
         return;
     }
+    see(2);
     // SAFETY: the yielder is that of the coroutine that runs this, and lives as long as that does.
     unsafe { (*running).suspend(()) };
     RUNNING.set(running);
@@ -63,7 +67,9 @@ pub fn stop() {
 /// Does something that is no worker's doing, in the middle of what one does.
 pub fn aside(action: impl FnOnce()) {
     let running = RUNNING.replace(std::ptr::null());
+    let sees_all = SEES_ALL.replace(false);
     action();
+    SEES_ALL.set(sees_all);
     RUNNING.set(running);
 }
 
@@ -77,11 +83,13 @@ pub fn this_worker() -> Option<Pid> {
     is_worker().then(|| WORKER.get())
 }
 
-fn between() {
-    if is_worker() {
-        match LEFT.get() {
-            0 => stop(),
-            left => LEFT.set(left - 1),
-        }
+fn between(at: usize, changes: bool) {
+    let Some(worker) = this_worker() else { return };
+    let is_race = |races: &mut Option<Races>| Some(races.as_mut()?.is_race(worker, at, changes));
+    let is_race = RACES.with_borrow_mut(is_race);
+    match (is_race, LEFT.get()) {
+        (Some(true), _) | (None, 0) => stop(),
+        (Some(false), _) => {}
+        (None, left) => LEFT.set(left - 1),
     }
 }

@@ -2,15 +2,18 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use super::calls::{Call, Caller};
+use super::fiber::aside;
 use super::ledger::{Id, Pid};
 use super::world::{Lock, World};
 use crate::gate::canary::Outcome;
 use crate::gate::lane::{Count, Lane};
 use crate::gate::time::{Moment, micros};
+use crate::shared::hooks::{Number, SEEN, SEES_ALL};
 use crate::shm::{AppId, Liveness};
 use crate::worker::{self, Fact, Host, LEASE, Stage, Step, Task, Told, When};
 
@@ -95,6 +98,16 @@ pub struct Request {
     pub replayed: Cell<bool>,
 }
 
+impl Request {
+    fn fingerprint(&self) -> impl Hash + use<> {
+        let Self { arriving, app, until, body, gone, arrived, sent, broke, parked, replayed } =
+            self;
+        let what = format!("{arriving:?}{body:?}");
+        let ways = [gone, sent, broke, parked, replayed].map(Cell::get);
+        (what, ways, app.get(), until.get(), arrived.get())
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
     Unread,
@@ -129,6 +142,8 @@ pub struct Sim {
     resumed: Cell<Moment>,
     /// The step at which it last began to look what the lanes say.
     pub surveyed: Cell<u64>,
+    /// The step at which it began to look at a gate, or at what a caller waits for.
+    pub begun: Cell<u64>,
     /// It counts a request in this lane, and takes that back if the app is not open.
     pub passing: Cell<Option<&'static Lane>>,
     /// The apps of whose backends it knows where they are, by the places of the apps in the zone,
@@ -158,6 +173,7 @@ impl Sim {
             was_stopped: Cell::new(false),
             resumed: Cell::new(Moment::default()),
             surveyed: Cell::new(0),
+            begun: Cell::new(0),
             passing: Cell::new(None),
             knows: RefCell::default(),
         };
@@ -225,6 +241,37 @@ impl Sim {
         self.exiting.get() && idle && self.inbox.borrow().is_empty()
     }
 
+    /// Between two events what a worker does from here on follows from what it knows by now, and not from
+    /// how it has come to know that: `at`, and what is ready, say where it is.
+    pub fn between_events(&self, at: u8, ready: &VecDeque<Event>) {
+        if !SEES_ALL.get() {
+            return;
+        }
+        self.begun.set(0);
+        self.surveyed.set(0);
+        aside(|| {
+            let mut hasher = Number::default();
+            (at, format!("{ready:?}")).hash(&mut hasher);
+            self.worker().fingerprint(&mut hasher);
+            self.fingerprint(&mut hasher);
+            SEEN.set(hasher.finish());
+        });
+    }
+
+    fn fingerprint(&self, hasher: &mut impl Hasher) {
+        (self.exiting.get(), self.entered.get(), self.over.get()).hash(hasher);
+        (self.timer.get(), self.last_beat.get(), self.interval.get()).hash(hasher);
+        (self.was_stopped.get(), self.resumed.get(), &*self.knows.borrow()).hash(hasher);
+        let posted = (self.posted.borrow(), self.posted_next.borrow(), self.inbox.borrow());
+        format!("{posted:?}").hash(hasher);
+        for (id, caller) in &*self.callers.borrow() {
+            (id, caller.fingerprint()).hash(hasher);
+        }
+        for (id, request) in &*self.requests.borrow() {
+            (id, request.fingerprint(), request.own.fingerprint()).hash(hasher);
+        }
+    }
+
     /// Whether there is something to do.
     pub fn is_ready(&self) -> bool {
         self.at_work.get()
@@ -255,6 +302,12 @@ impl Sim {
 
     fn is_posted(&self, event: Posted) -> bool {
         self.posted.borrow().contains(&event) || self.posted_next.borrow().contains(&event)
+    }
+
+    /// It begins to look at something.
+    pub fn begins(&self) -> u64 {
+        self.begun.set(self.world.ledger.borrow().step);
+        self.begun.get()
     }
 
     pub fn request(&self, id: Id) -> Option<Rc<Passage>> {

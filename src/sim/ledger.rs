@@ -2,6 +2,7 @@
 //! promises, checked against it.
 
 mod account;
+mod fingerprint;
 mod outage;
 mod promises;
 

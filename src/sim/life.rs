@@ -1,6 +1,7 @@
 //! A worker's life, and what comes to it: what `nginx/request` and `nginx/process.rs` do.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::fiber::stop;
@@ -29,6 +30,7 @@ impl Worker {
         self.look();
         while !host.may_exit() {
             host.at_work.set(false);
+            host.between_events(0, &VecDeque::new());
             stop();
             host.at_work.set(true);
             self.turn_of_the_loop();
@@ -43,9 +45,11 @@ impl Worker {
     fn turn_of_the_loop(&self) {
         let host = &self.host;
         host.turn();
-        let ready = host.inbox.take();
-        for event in ready {
+        let mut ready = host.inbox.take();
+        host.between_events(3, &ready);
+        while let Some(event) = ready.pop_front() {
             self.handle(event);
+            host.between_events(1, &ready);
         }
         if host.world.hear(self.slot) {
             self.look();
@@ -60,6 +64,9 @@ impl Worker {
                 Posted::Body(id) => self.on_body(id),
                 Posted::Caller(caller) => self.on_caller(caller),
             }
+            host.between_events(2, &ready);
+            count += 1;
+            assert!(count < MANY, "what is posted posts more, and the loop does not turn");
         }
     }
 
@@ -132,7 +139,7 @@ impl Worker {
         self.host.requests.borrow_mut().insert(arriving.id, Rc::clone(&request));
         self.host.world.ledger.borrow_mut().arrive(arriving.id, arriving.app, self.host.pid);
         // The short way through an open gate.
-        let begun = self.host.world.ledger.borrow().step;
+        let begun = self.host.begins();
         let known = self.known(arriving.app);
         if arriving.body == Body::None {
             if let Some(entry) = known.filter(|entry| self.passes(entry)) {

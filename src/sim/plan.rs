@@ -59,7 +59,7 @@ pub struct Plan {
     pub short: bool,
     /// For how many requests there are connections that are let go.
     pub connections: usize,
-    /// At how many accesses to what others see, at most, a worker stops.
+    /// At how many accesses to what others see, at most, a worker stops; 0: where it meets others.
     pub grain: u64,
 }
 
@@ -114,10 +114,51 @@ impl Plan {
         }
     }
 
+    /// Nothing happens by itself, and a worker stops where it meets others.
+    pub fn quiet(workers: usize) -> Self {
+        Self {
+            moves: 0,
+            workers,
+            first_slot: 0,
+            slots_apart: 1,
+            intervals: [250, 250],
+            apps: 1,
+            made_up_names: false,
+            crowd: 1,
+            max_held: 0,
+            timeouts: false,
+            uploads: false,
+            bypasses: false,
+            rates: false,
+            concurrency: false,
+            canaries: false,
+            deadlines: false,
+            drains: false,
+            maintenance: false,
+            reloads: false,
+            lulls: false,
+            quits: false,
+            hangs: false,
+            crashes: false,
+            stops: false,
+            lost_rings: false,
+            redirects: false,
+            outages: false,
+            patience: Duration::from_secs(30),
+            probes: Duration::from_millis(250),
+            first_probes: false,
+            replays: false,
+            upgrades: false,
+            short: false,
+            connections: 1000,
+            grain: 0,
+        }
+    }
+
     /// How many times as long a run is as one in which a worker does all that it does for an event in
     /// some ten goes.
     pub fn pace(&self) -> u64 {
-        60_u64.div_ceil(self.grain).min(12)
+        60_u64.div_ceil(self.grain.max(1)).min(12)
     }
 
     pub fn longest_interval(&self) -> Duration {

@@ -7,6 +7,8 @@ use super::calls::{Call, Drain};
 use super::crew::{Crew, Member};
 use super::host::{Arriving, Body, Event};
 use super::ledger::Place;
+use super::plan::Plan;
+use super::rng::Rng;
 use super::world::{NAMES, World};
 use crate::gate::State;
 use crate::gate::canary::Outcome;
@@ -15,18 +17,26 @@ use crate::gate::totals::Totals;
 use crate::worker::Awaited;
 
 /// A time that no request waits for.
-const LONG: Duration = Duration::from_secs(100_000);
+pub const LONG: Duration = Duration::from_secs(100_000);
 
 pub struct Run {
-    world: Rc<World>,
-    crew: Crew,
+    pub world: Rc<World>,
+    pub crew: Crew,
     told: bool,
 }
 
 impl Run {
     /// `told` runs say what happens.
     pub fn new(seed: u64, told: bool) -> Self {
-        let world = World::new(seed);
+        Self::in_world(World::new(seed), told)
+    }
+
+    /// A run after this plan.
+    pub fn of(plan: Plan) -> Self {
+        Self::in_world(World::with_plan(Rng::new(0), plan), false)
+    }
+
+    fn in_world(world: Rc<World>, told: bool) -> Self {
         let crew = Crew::new(&world);
         let run = Self { world, crew, told };
         run.tell(|| format!("{:?}", run.world.plan));
@@ -243,7 +253,7 @@ impl Run {
         some.get(self.world.rng.index(some.len())).map(|index| &self.crew.members[*index])
     }
 
-    fn check(&self) {
+    pub fn check(&self) {
         self.world.ledger.borrow().check_books();
         if !World::is_locked() {
             self.check_apps();
@@ -320,7 +330,7 @@ impl Run {
     }
 
     /// Faults stop, nobody comes any more, and everything has to come to an end.
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         self.tell(|| "settle".to_owned());
         self.world.settling.set(true);
         self.world.set_uncounted(0);

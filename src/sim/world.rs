@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::ptr::NonNull;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -15,8 +16,9 @@ use super::plan::Plan;
 use super::rng::Rng;
 use crate::gate::Gate;
 use crate::gate::time::Moment;
+use crate::shared::hooks::see;
 use crate::shared::touch;
-use crate::shm::{self, AppId, Liveness, Zone};
+use crate::shm::{self, AppId, Liveness, SLOTS, Zone};
 use crate::worker::{Ending, Fact, LEASE};
 
 /// How many names of apps there are: those that are paused come first.
@@ -27,6 +29,12 @@ const ZONE_SIZE: usize = 48 * 1024;
 
 /// For how long nobody who stays is to be seen before a worker may take that for the end of nginx.
 const ABANDONED: Duration = Duration::from_secs(5);
+
+/// What bells are rung or heard by, to be named as places in memory.
+static BELLS: [u8; SLOTS] = [0; SLOTS];
+
+/// Where a worker is that has given the lock back.
+static BEHIND_LOCK: u8 = 0;
 
 /// The zone's lock. Who waits for it lets others run.
 pub struct Lock(Cell<bool>);
@@ -43,7 +51,7 @@ unsafe impl RawMutex for Lock {
     type GuardMarker = GuardNoSend;
 
     fn lock(&self) {
-        touch();
+        touch(self, true);
         while self.0.replace(true) {
             assert!(is_worker(), "somebody has the lock");
             assert_ne!(HOLDER.get(), this_worker(), "a worker waits for the lock that it has");
@@ -66,7 +74,7 @@ unsafe impl RawMutex for Lock {
             let world = HERE.with_borrow(Weak::upgrade);
             aside(|| world.iter().for_each(|world| world.is_unlocked()));
         }
-        touch();
+        touch(&BEHIND_LOCK, false);
     }
 }
 
@@ -113,6 +121,10 @@ impl World {
     pub fn new(seed: u64) -> Rc<Self> {
         let rng = Rng::new(seed);
         let plan = Plan::new(&rng, seed % 2 == 1);
+        Self::with_plan(rng, plan)
+    }
+
+    pub fn with_plan(rng: Rng, plan: Plan) -> Rc<Self> {
         // SAFETY: the memory stays, and the simulation that had it before is over.
         let memory = MEMORY.with(|memory| unsafe { &mut *memory.as_ptr() });
         let zone = Zone::create(memory, plan.workers, Lock::INIT);
@@ -142,6 +154,7 @@ impl World {
     }
 
     pub fn now(&self) -> Moment {
+        see(self.now.get().as_micros());
         self.now.get()
     }
 
@@ -258,6 +271,14 @@ impl World {
         *self.places.borrow_mut() = places;
     }
 
+    /// The same number for a world that goes on in the same way. Whoever has the lock has seen what there was
+    /// under it, and does all the rest.
+    pub fn fingerprint(&self, hasher: &mut impl Hasher) {
+        let content = (!Self::is_locked()).then(|| self.zone.lock().fingerprint());
+        (content, &*self.bells.borrow(), self.now(), &*self.down.borrow()).hash(hasher);
+        self.zone.fingerprint(hasher);
+    }
+
     pub fn gate(&self, app: AppId) -> Gate {
         self.zone.lock().gate(app).expect("the app is there").clone()
     }
@@ -273,6 +294,7 @@ impl World {
 
     pub fn ring(&self, slots: impl Iterator<Item = usize>) {
         for slot in slots {
+            touch(&BELLS[slot], true);
             if self.plan.lost_rings && !self.settling.get() && self.rng.chance(30) {
                 self.calm.set(false);
             } else {
@@ -292,7 +314,10 @@ impl World {
 
     /// Whether somebody has rung for a slot since the last time that this was asked.
     pub fn hear(&self, slot: usize) -> bool {
-        self.bells.borrow_mut().remove(&slot)
+        touch(&BELLS[slot], true);
+        let rings = self.bells.borrow_mut().remove(&slot);
+        see(u64::from(rings));
+        rings
     }
 
     pub fn liveness(&self) -> Liveness {
@@ -305,5 +330,7 @@ impl World {
 }
 
 pub fn exists(pid: Pid) -> bool {
-    ALIVE.with_borrow(|all| all.contains(&pid))
+    let exists = ALIVE.with_borrow(|all| all.contains(&pid));
+    see(u64::from(exists));
+    exists
 }

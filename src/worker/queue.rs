@@ -105,6 +105,17 @@ impl<H: Host> Queue<H> {
         host.post(&self.turn, When::NextTurn);
     }
 
+    #[cfg(test)]
+    pub fn fingerprint(&self, hasher: &mut impl std::hash::Hasher) {
+        use std::hash::Hash;
+        let Self { app, lane, members, going, prepared, busy, waited, turn: _ } = self;
+        (app.index(), std::ptr::from_ref(lane.get()) as usize).hash(hasher);
+        for list in [members, going, prepared] {
+            list.iter().map(Passage::ticket).collect::<Vec<_>>().hash(hasher);
+        }
+        (busy.get(), waited.get()).hash(hasher);
+    }
+
     /// Runs the batch; whether it has. Bodies are asked for first: some that are there (those of HTTP/2)
     /// are given only after what is posted already, and nobody of the batch goes on before that.
     fn run(&self, host: &H) -> bool {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::*;
 use crate::gate::lane::NO_TICKET;
-use crate::shared::BETWEEN;
+use crate::shared::hooks::BETWEEN;
 
 /// An app with a worker in each of the slots 0 to 3, each holding a request.
 fn four_workers() -> (Zone<Lock>, AppId) {
@@ -55,7 +55,7 @@ fn who_shows_itself_more_often_keeps_its_turn_meanwhile() {
     let now = NOW.plus(Duration::from_secs(7));
     (0..4).for_each(|slot| zone.beat(slot, NOW, Duration::from_secs(2)));
     WATCHED.set(Some((zone, app)));
-    fn still_waits() {
+    fn still_waits(_: usize, _: bool) {
         let between = BETWEEN.take();
         let (zone, app) = WATCHED.get().expect("it was set");
         let survey = zone.survey(app, 3, &liveness(NOW.plus(Duration::from_secs(7))));

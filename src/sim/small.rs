@@ -1,0 +1,277 @@
+//! Small cases, and every way in which they can go: two workers, two requests and a call, with a choice of
+//! who goes on wherever workers meet (`races`), and of when time passes.
+//!
+//! A coroutine cannot be copied, so each way is played from the start along its list of choices, depth
+//! first. It ends where it comes to what was seen before: the same zone, the same requests, and workers that
+//! know the same. In the middle of an event a worker is the same if all is that it has read since that
+//! began. Nothing depends on totals, and of the ledger's steps only their order matters.
+
+mod cases;
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use super::crew::{Crew, Member};
+use super::fiber::RACES;
+use super::host::Event;
+use super::plan::Plan;
+use super::races::Races;
+use super::run::Run;
+use crate::shared::hooks::Number;
+use cases::{Case, cases, smallest};
+
+/// How many states of a case are gone through at most; 0 for all of them.
+const STATES: &str = "INTERMISSION_SIM_STATES";
+
+/// Takes a few seconds.
+const DEFAULT_STATES: u64 = 1000;
+
+/// Only the cases whose names contain this.
+const CASE: &str = "INTERMISSION_SIM_CASE";
+
+/// How often time passes in a way, to the next timer, while nobody has anything to do.
+const NAPS: usize = 2;
+
+/// One step of a way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    /// A worker goes on.
+    Run(usize),
+    /// Time passes, to the next timer.
+    Nap,
+}
+
+/// A step, and how that comes out which is left to chance meanwhile.
+#[derive(Clone, Debug)]
+struct Choice {
+    act: Act,
+    coins: Vec<bool>,
+}
+
+impl From<Act> for Choice {
+    fn from(act: Act) -> Self {
+        Self { act, coins: Vec::new() }
+    }
+}
+
+/// What was found of a case.
+#[derive(Default)]
+struct Found {
+    seen: HashSet<u64>,
+    ends: HashSet<u64>,
+    /// Ways that have not been gone yet.
+    left: Vec<Vec<Choice>>,
+}
+
+impl Found {
+    fn nothing() -> Self {
+        Self { left: vec![Vec::new()], ..Self::default() }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.left.is_empty()
+    }
+}
+
+/// What was found of the cases of one kind.
+#[derive(Default)]
+struct Sum {
+    cases: usize,
+    whole: usize,
+    states: usize,
+    took: Duration,
+}
+
+impl Sum {
+    fn add(&mut self, found: &Found, took: Duration) {
+        self.cases += 1;
+        self.whole += usize::from(found.is_whole());
+        self.states += found.seen.len();
+        self.took += took;
+    }
+}
+
+/// A way that is gone.
+struct Way<'c> {
+    case: &'c Case,
+    run: Run,
+    path: Vec<Choice>,
+    naps: usize,
+}
+
+impl Case {
+    /// Goes all ways, or so many that they have that many states. Begins again whenever it shows that workers
+    /// meet where that was not known.
+    fn explore(&self, races: Races, limit: usize) -> Found {
+        RACES.set(Some(races));
+        let mut found = Found::nothing();
+        while found.seen.len() < limit {
+            let Some(path) = found.left.pop() else { break };
+            self.follow(path, &mut found);
+            if RACES.with_borrow_mut(|races| races.as_mut().is_some_and(Races::take_found)) {
+                found = Found::nothing();
+            }
+        }
+        RACES.set(None);
+        found
+    }
+
+    /// Goes a way to its end, or to what was seen before; notes which others lead off from it.
+    fn follow(&self, path: Vec<Choice>, found: &mut Found) {
+        let mut way = Way { case: self, run: self.begin(), path: Vec::new(), naps: 0 };
+        for choice in path {
+            way.go(choice, found);
+        }
+        while found.seen.insert(way.fingerprint()) {
+            way.run.check();
+            let acts = way.acts();
+            let Some((first, others)) = acts.split_first() else {
+                found.ends.insert(way.fingerprint());
+                anywhere(|| way.run.settle());
+                break;
+            };
+            for other in others {
+                found.left.push([&way.path[..], &[Choice::from(*other)]].concat());
+            }
+            way.go(Choice::from(*first), found);
+        }
+        way.run.crew.disband();
+    }
+
+    /// All is as before the choices begin.
+    fn begin(&self) -> Run {
+        let mut run = Run::of(Plan { outages: self.outage, ..Plan::quiet(2) });
+        anywhere(|| {
+            run.come_to_rest();
+            for (worker, event) in &self.before {
+                run.send(*worker, event);
+                run.come_to_rest();
+            }
+        });
+        run.world.set_down(0, self.outage);
+        for (worker, event) in &self.then {
+            run.send(*worker, event);
+        }
+        run.crew.sees_all = true;
+        run
+    }
+}
+
+/// Does something in which it does not matter where workers meet.
+fn anywhere(action: impl FnOnce()) {
+    let races = RACES.take();
+    action();
+    RACES.set(races);
+}
+
+impl Way<'_> {
+    /// What can happen next.
+    fn acts(&self) -> Vec<Act> {
+        let crew = &self.run.crew;
+        let acts: Vec<Act> = crew.ready().into_iter().map(Act::Run).collect();
+        if acts.is_empty() && self.naps < NAPS && !crew.next_timer().is_never() {
+            return vec![Act::Nap];
+        }
+        acts
+    }
+
+    /// Makes a choice, and notes the ways in which what was left to chance comes out otherwise.
+    fn go(&mut self, choice: Choice, found: &mut Found) {
+        let rng = &self.run.world.rng;
+        rng.decide(&choice.coins);
+        self.run.advance(choice.act);
+        let coins = self.run.world.rng.take_asked();
+        self.naps += usize::from(choice.act == Act::Nap);
+        for at in choice.coins.len()..coins.len() {
+            let other = Choice { coins: [&coins[..at], &[true]].concat(), ..choice };
+            found.left.push([&self.path[..], &[other]].concat());
+        }
+        self.path.push(Choice { coins, ..choice });
+    }
+
+    /// The same number for what goes on in the same way.
+    fn fingerprint(&self) -> u64 {
+        let mut hasher = Number::default();
+        self.naps.hash(&mut hasher);
+        let run = &self.run;
+        run.world.fingerprint(&mut hasher);
+        let hosts = run.crew.members.iter().map(|member| &member.worker.host);
+        let (begun, surveyed): (Vec<u64>, Vec<u64>) =
+            hosts.map(|host| (host.begun.get(), host.surveyed.get())).unzip();
+        run.world.ledger.borrow().fingerprint(&begun, &surveyed, &mut hasher);
+        for member in &run.crew.members {
+            member.fingerprint().hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+}
+
+/// Tells which way it was that fails.
+impl Drop for Way<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let acts: Vec<Act> = self.path.iter().map(|choice| choice.act).collect();
+            eprintln!("the case that fails: {}: {acts:?}", self.case.name);
+        }
+    }
+}
+
+impl Run {
+    fn send(&self, worker: usize, event: &Event) {
+        Crew::send(&self.crew.members[worker].worker, event.clone());
+    }
+
+    fn advance(&mut self, act: Act) {
+        self.world.ledger.borrow_mut().step += 1;
+        match act {
+            Act::Run(worker) => self.crew.run(worker),
+            Act::Nap => self.crew.pass_time(self.crew.next_timer().since(self.world.now())),
+        }
+    }
+
+    /// One after the other does all that it has to do.
+    fn come_to_rest(&mut self) {
+        while let Some(worker) = self.crew.ready().first() {
+            self.advance(Act::Run(*worker));
+        }
+    }
+}
+
+/// How many states there may be.
+fn limit() -> usize {
+    match super::number(STATES).unwrap_or(DEFAULT_STATES) {
+        0 => usize::MAX,
+        limit => usize::try_from(limit).unwrap_or(usize::MAX),
+    }
+}
+
+#[test]
+fn keeps_its_promises_in_whatever_way_small_cases_go() {
+    let only = std::env::var(CASE).unwrap_or_default();
+    let mut sums = BTreeMap::<&str, Sum>::new();
+    for case in cases().iter().filter(|case| case.name.contains(&only)) {
+        let begun = Instant::now();
+        let found = case.explore(Races::default(), limit());
+        let took = begun.elapsed();
+        let (states, ends) = (found.seen.len(), found.ends.len());
+        let whole = if found.is_whole() { "all" } else { "the first" };
+        println!("{}: {whole} {states} states, {ends} ends, {took:.1?}", case.name);
+        assert!(ends > 0 || !found.is_whole(), "{}: no way leads to an end", case.name);
+        sums.entry(case.kind).or_default().add(&found, took);
+    }
+    for (kind, Sum { cases, whole, states, took }) in &sums {
+        println!("{kind}: {cases} cases, {whole} of them whole, {states} states, {took:.1?}");
+    }
+}
+
+/// Where workers do not meet there is no need to stop.
+#[test]
+fn goes_to_the_same_ends_as_if_workers_stopped_at_each_access() {
+    let case = smallest();
+    let (few, all) =
+        (case.explore(Races::default(), usize::MAX), case.explore(Races::everywhere(), usize::MAX));
+    println!("{} states instead of {}", few.seen.len(), all.seen.len());
+    assert!(few.seen.len() < all.seen.len() / 2);
+    assert_eq!(few.ends, all.ends);
+}
