@@ -35,6 +35,9 @@ my %models = (
     },
 );
 
+my $nginx = Intermission::Test::nginx();
+delete $models{'aio threads'} if `$nginx -V 2>&1` !~ /--with-threads/;
+
 sub http {
     my ($model) = @_;
     my $listen = $model->{listen} // '';
