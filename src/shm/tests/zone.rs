@@ -6,12 +6,12 @@ use super::*;
 fn memory_that_is_too_small_is_not_touched() {
     let least = size_for(1);
     for size in [0, 1, 8, PAGE, size_of::<Header<Lock>>(), least - 8] {
-        let memory = &mut memory(least)[..size];
+        let (memory, behind) = memory(least).split_at_mut(size);
         let place = memory.as_ptr();
         assert_eq!(create(memory, 1).err(), Some(Unfit::TooSmall), "{size}");
         // SAFETY: nothing else uses the memory.
-        let touched = unsafe { slice::from_raw_parts(place, size) };
-        assert!(touched.iter().all(|byte| *byte == 0), "{size}");
+        let memory = unsafe { slice::from_raw_parts(place, size) };
+        assert!(memory.iter().chain(&*behind).all(|byte| *byte == 0), "{size}");
     }
     assert_eq!(zone(1).capacity(), 1);
 }
