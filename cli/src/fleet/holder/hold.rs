@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::looker::{Ask, Heard, Looker, View, Wanted};
-use crate::fleet::decide::{Aim, Moment, Want};
+use crate::fleet::decide::{Ack, Aim, Moment, Want};
 use crate::fleet::keeper::Keeper;
 use crate::fleet::keys;
 use crate::fleet::store::{NOTICE, Store, Trouble};
@@ -248,10 +248,15 @@ impl Hold {
         }
     }
 
-    fn leave(self, is_done: bool, is_gone: bool) -> bool {
+    /// How many nodes say this of the pause, and how many requests they held then.
+    pub(super) fn tally(&self, is_so: impl Fn(&Ack) -> bool) -> (usize, u64) {
         let token = self.wanted.want.token;
-        let acks = self.view.acks.iter().filter(|ack| ack.token == token && ack.is_open);
-        let (count, held) = acks.fold((0, 0), |(count, held), ack| (count + 1, held + ack.held));
+        let acks = self.view.acks.iter().filter(|ack| ack.token == token && is_so(ack));
+        acks.fold((0, 0), |(count, held), ack| (count + 1, held + ack.held))
+    }
+
+    fn leave(self, is_done: bool, is_gone: bool) -> bool {
+        let (count, held) = self.tally(|ack| ack.is_open);
         if is_gone {
             say("the pause was over already");
         } else if count > 0 {

@@ -115,10 +115,9 @@ impl Hold {
         let has_come = self.wait(signals, FOR_ANSWERS, |hold| {
             hold.is_gone() || hold.watcher.unleft(&hold.view.acks).is_empty()
         });
-        let (token, lasts) = (self.wanted.want.token, self.wanted.want.lasts.as_secs());
-        let left = self.view.acks.iter().filter(|ack| ack.token == token && ack.is_left);
-        let (count, held) = left.fold((0, 0), |(count, held), ack| (count + 1, held + ack.held));
+        let (count, held) = self.tally(|ack| ack.is_left);
         if count > 0 {
+            let lasts = self.wanted.want.lasts.as_secs();
             say(&format!(
                 "{count} nodes stay paused for {lasts}s at most, {} held, and then resume by themselves. When \
                  it is mended, at each node: intermission disable --url URL",
