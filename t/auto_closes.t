@@ -13,6 +13,7 @@ use Time::HiRes qw(time);
 
 use lib "$Bin/lib";
 use Intermission::Test;
+use Intermission::Test::Aside;
 
 use constant { INTERVAL => 0.02, LONGEST => 2 };
 
@@ -43,23 +44,21 @@ sub closer {
         ReuseAddr => 1
     ) or die "listen: $!";
     my $file = $t->write_file('closed', '');
-    my $pid = fork // die "fork: $!";
-    if (!$pid) {
+    my $aside = Intermission::Test::Aside->begin(sub {
         open my $note, '>>', $file or die "open: $!";
         $note->autoflush;
         while (my $peer = $listener->accept) {
             close $peer;
             print {$note} '.';
         }
-        exit 0;
-    }
-    return ($pid, $file);
+    });
+    return ($aside, $file);
 }
 
 for my $app (qw(connect request replay)) {
     my @clients = map { $t->hold($_ % 2 ? 'GET' : 'POST', "/$app/$_", app => $app) } 1 .. 6;
     my $began = time;
-    my ($pid, $file) = closer();
+    my ($closer, $file) = closer();
     is_deeply [ map { $_->response->status } @clients ], [ (502) x 6 ], "$app: the usual error in the end";
     my $lasted = time - $began;
     cmp_ok $lasted, '<', LONGEST + 3, sprintf '%.1f s later', $lasted;
@@ -68,8 +67,7 @@ for my $app (qw(connect request replay)) {
     cmp_ok $lines, '<=', 4 + 2 * $lasted, "$lines lines of it";
     # A probe an interval at most, a connection for each who goes, and one more for who may be asked again.
     cmp_ok -s $file, '<=', 10 + 2 * $lasted / INTERVAL + 2 * @clients, 'and few connections: ' . -s $file;
-    kill 'KILL', $pid;
-    waitpid $pid, 0;
+    $closer->stop;
     $t->origin;
     is $t->get("/$app/well")->status, 200, 'it is served when it is well again';
     $t->end_origin;

@@ -23,28 +23,17 @@ my $origin = $two->{origin};
 $origin->set('/500' => { status => 500 });
 my @clients;
 
-# A run whose command is over, with two requests at one, three at two (the first of which is this), one at three.
+# Node two holds the most, first of all this.
 sub resume_behind_canary {
     my ($uri, @options) = @_;
-    $origin->forget;
-    my $command = $fleet->begin('--canary' => 1, @options);
-    ok $fleet->wait_running($command), 'the command runs';
-    @clients = map { $_->[0]->hold(GET => $_->[1]) } [ $one, '/1' ], [ $one, '/2' ], [ $two, $uri ],
-        [ $two, '/2' ], [ $two, '/3' ], [ $three, '/1' ];
-    $fleet->go_on;
+    my @held = (one => [qw(/1 /2)], two => [ $uri, qw(/2 /3) ], three => ['/1']);
+    (my $command, @clients) = $fleet->behind_canary(\@held, @options);
     return $command;
-}
-
-sub is_out {
-    my ($command) = @_;
-    $command->wait_said(qr/resuming: waiting for the canary \(1 request\) at node two\n/);
-    $origin->wait_requests(1);
-    return;
 }
 
 # One that is good.
 my $command = resume_behind_canary('/slow', '--rate' => '600r/s');
-is_out($command);
+$fleet->wait_canary($command, 'two');
 is $fleet->states, 'paused releasing paused', 'one node lets some go, the one that holds the most';
 is $two->status('shop')->{held}, 2, 'and only those';
 like intermission($one, 'fleet', 'status', '--app' => 'shop', @etcd)->out, qr/^two: canary, /m, 'which is shown';
@@ -79,7 +68,7 @@ is answered(@clients[ 0, 1, 3 .. 5 ]), 5, 'and nobody is lost';
 
 # Another operator resumes all while it is out.
 $command = resume_behind_canary('/slow');
-is_out($command);
+$fleet->wait_canary($command, 'two');
 is intermission($one, 'fleet', 'resume', '--app' => 'shop', @etcd, '--yes')->status, 0, 'another operator resumes';
 is $command->status, 4, 'then the canary decides about nothing';
 like $command->said, qr/another call has ended the pause/, 'which is told';
@@ -89,7 +78,7 @@ is answered(@clients), 6, 'nobody is lost';
 
 # Its node is resumed by hand.
 $command = resume_behind_canary('/slow', '--for' => '15s');
-is_out($command);
+$fleet->wait_canary($command, 'two');
 $two->disable('shop');
 is $command->status, 69, 'a canary that another call has ended';
 like $command->said, qr/was not good: .*The canary was ended by another call, without a verdict/, 'is not good';

@@ -22,28 +22,17 @@ my $origin = $two->{origin};
 $origin->set('/slow-500' => { wait => 1, status => 500 });
 my @clients;
 
-# A run whose command is over, with two requests at one, three at two (the first of which is this), one at three.
+# Node two holds the most, first of all this.
 sub resume_behind_canary {
     my ($uri, @options) = @_;
-    $origin->forget;
-    my $command = $fleet->begin('--canary' => 1, @options);
-    ok $fleet->wait_running($command), 'the command runs';
-    @clients = map { $_->[0]->hold(GET => $_->[1]) } [ $one, '/1' ], [ $one, '/2' ], [ $two, $uri ],
-        [ $two, '/2' ], [ $two, '/3' ], [ $three, '/1' ];
-    $fleet->go_on;
+    my @held = (one => [qw(/1 /2)], two => [ $uri, qw(/2 /3) ], three => ['/1']);
+    (my $command, @clients) = $fleet->behind_canary(\@held, @options);
     return $command;
-}
-
-sub is_out {
-    my ($command) = @_;
-    $command->wait_said(qr/resuming: waiting for the canary \(1 request\) at node two\n/);
-    $origin->wait_requests(1);
-    return;
 }
 
 # The holder is killed: all resume, though it fails.
 my $command = resume_behind_canary('/slow-500', '--for' => '5m');
-is_out($command);
+$fleet->wait_canary($command, 'two');
 $command->signal('KILL');
 $fleet->wait_states('open releasing open', 'the holder is killed, and the others resume', 30);
 $origin->answer;
@@ -52,7 +41,7 @@ is answered(@clients[ 0, 1, 3 .. 5 ]), 5, 'nobody is lost';
 
 # The agent is killed, and started anew: nobody knows what came of it.
 $command = resume_behind_canary('/slow', '--for' => '15s');
-is_out($command);
+$fleet->wait_canary($command, 'two');
 $fleet->agent_of('two')->signal('KILL');
 $fleet->agent_of('two')->status;
 $fleet->agent('two')->wait_said(qr/the agent was started anew in the middle of it, so nobody knows what came of it/);
@@ -67,7 +56,7 @@ $fleet->wait_states('open open open', 'all are open');
 
 # The agent is killed, and its canary fails: the deadline ends it, as nobody else is there to do so.
 $command = resume_behind_canary('/slow-500', '--for' => '15s');
-is_out($command);
+$fleet->wait_canary($command, 'two');
 $fleet->agent_of('two')->signal('KILL');
 $fleet->agent_of('two')->status;
 $origin->answer;

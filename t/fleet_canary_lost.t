@@ -20,22 +20,18 @@ my ($one, $two) = $fleet->nodes;
 my $origin = $one->{origin};
 my @clients;
 
-# With two requests at node one, if that is paused, and one at node two.
+# With two requests at node one, and as many as that at node two.
 sub resume_behind_canary {
-    my ($nodes, @options) = @_;
-    $origin->forget;
-    my $command = $fleet->begin('--canary' => 1, @options);
-    ok $fleet->wait_running($command), 'the command runs';
-    @clients = map { $_->hold(GET => '/slow') } @$nodes;
-    $fleet->go_on;
-    $command->wait_said(qr/waiting for the canary/);
-    $origin->wait_requests(1);
+    my ($count, @options) = @_;
+    my @held = (one => [ ('/slow') x 2 ], two => [ ('/slow') x $count ]);
+    (my $command, @clients) = $fleet->behind_canary(\@held, @options);
+    $fleet->wait_canary($command, 'one');
     return $command;
 }
 
 # A node that joins, and another operator.
 $fleet->agent('one');
-my $command = resume_behind_canary([ $one, $one ]);
+my $command = resume_behind_canary(0);
 $fleet->agent('two');
 $command->wait_said(qr/node two is paused as well/);
 is $fleet->states, 'releasing paused', 'a node that joins is paused like those that wait';
@@ -55,7 +51,7 @@ is answered(@clients), 2, 'nobody is lost';
 $fleet->wait_states('open open', 'all are open');
 
 # The holder is stopped for longer than its lease.
-$command = resume_behind_canary([ $one, $one, $two ]);
+$command = resume_behind_canary(1);
 $command->signal('STOP');
 $fleet->wait_states('releasing open', 'a holder that is stopped is taken for lost, and the others resume', 30);
 $command->signal('CONT');
@@ -69,7 +65,7 @@ is answered(@clients), 3, 'nobody is lost';
 $fleet->wait_states('open open', 'all are open');
 
 # etcd ends.
-$command = resume_behind_canary([ $one, $one, $two ], '--for' => '15s');
+$command = resume_behind_canary(1, '--for' => '15s');
 $fleet->etcd->stop;
 $origin->answer;
 wait_for { $one->status('shop')->{held} == 0 } 'the rest to be let go';

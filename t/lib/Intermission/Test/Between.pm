@@ -15,34 +15,23 @@ use Carp qw(croak);
 use IO::Socket::INET;
 use POSIX ();
 
-use constant LONGEST_LIFE => 300;
+use parent qw(Intermission::Test::Aside);
 
 sub new {
     my ($class, $serve) = @_;
     my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 16, ReuseAddr => 1)
         or croak "cannot listen: $!";
-    my $pid = fork // croak "fork: $!";
-    if (!$pid) {
-        $SIG{$_} = 'DEFAULT' for qw(TERM ALRM);
-        $SIG{CHLD} = $SIG{PIPE} = 'IGNORE';
-        alarm LONGEST_LIFE;
+    my $self = bless { port => $listener->sockport }, $class;
+    return $self->begin(sub {
+        $SIG{CHLD} = 'IGNORE';
         while (my $from = $listener->accept) {
             next if fork;
             eval { $serve->($from); 1 } or print STDERR "between: $@";
             POSIX::_exit(0);
         }
-        POSIX::_exit(0);
-    }
-    return bless { pid => $pid, port => $listener->sockport }, $class;
+    });
 }
 
 sub port { $_[0]{port} }
-
-sub stop {
-    my ($self) = @_;
-    kill TERM => $self->{pid};
-    waitpid $self->{pid}, 0;
-    return;
-}
 
 1;

@@ -12,8 +12,9 @@ use warnings;
 
 use Carp qw(croak);
 use IO::Socket::INET;
-use POSIX ();
 use Socket qw(inet_aton);
+
+use parent qw(Intermission::Test::Aside);
 
 use constant { ANSWER => 0x8180, NO_SUCH_NAME => 0x8183, A => 1 };
 
@@ -26,18 +27,11 @@ sub new {
         LocalPort => $t->port($port),
         Proto => 'udp',
     ) or croak "udp: $!";
-    defined(my $pid = fork) or croak "fork: $!";
-    if ($pid) {
-        $self->{pid} = $pid;
-        return $self;
-    }
-
-    @SIG{qw(INT TERM ALRM)} = ('DEFAULT') x 3;
-    alarm 300;
-    while (defined(my $from = $socket->recv(my $question, 512))) {
-        $socket->send(answer($self->{file}, $question), 0, $from);
-    }
-    POSIX::_exit(0);
+    return $self->begin(sub {
+        while (defined(my $from = $socket->recv(my $question, 512))) {
+            $socket->send(answer($self->{file}, $question), 0, $from);
+        }
+    });
 }
 
 # What there is from now on: names, and the addresses of each.
@@ -62,15 +56,5 @@ sub answer {
     return pack('n n n n n n', $id, defined $found ? ANSWER : NO_SUCH_NAME, 1, scalar @found, 0, 0)
         . substr($asked, 0, length($name) + 5) . $records;
 }
-
-sub stop {
-    my ($self) = @_;
-    my $pid = delete $self->{pid} or return;
-    kill 'TERM', $pid;
-    local ($?, $!);
-    waitpid $pid, 0;
-}
-
-sub DESTROY { $_[0]->stop }
 
 1;

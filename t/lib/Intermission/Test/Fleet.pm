@@ -101,6 +101,29 @@ sub begin {
         'sh', '-c' => $until_told);
 }
 
+# A run whose command is over, and which resumes behind a canary of one. What is held then, NAME => [URI...] for each node,
+# comes behind it.
+sub behind_canary {
+    my ($self, $held, @options) = @_;
+    $_->{origin}->forget for $self->nodes;
+    my $command = $self->begin('--canary' => 1, @options);
+    ok $self->wait_running($command), 'the command runs';
+    my @clients;
+    while (my ($name, $uris) = splice @$held, 0, 2) {
+        push @clients, map { $self->node($name)->hold(GET => $_) } @$uris;
+    }
+    $self->go_on;
+    return ($command, @clients);
+}
+
+# Waits until the canary has reached the backend, from that node.
+sub wait_canary {
+    my ($self, $command, $name) = @_;
+    $command->wait_said(qr/resuming: waiting for the canary \(1 request\) at node $name\n/);
+    $self->node($name)->{origin}->wait_requests(1);
+    return;
+}
+
 sub is_running { return -s $_[0]->t->folder . '/pid' }
 
 # The command that is run goes on.

@@ -13,7 +13,8 @@ use warnings;
 use Carp qw(croak);
 use IO::Handle;
 use IO::Socket::INET;
-use POSIX ();
+
+use parent qw(Intermission::Test::Aside);
 
 my %READ = (fastcgi => \&read_fastcgi, uwsgi => \&read_uwsgi, scgi => \&read_scgi);
 my %ANSWER = (fastcgi => \&answer_fastcgi, uwsgi => \&answer_cgi, scgi => \&answer_cgi);
@@ -26,31 +27,16 @@ sub new {
         Listen => 100,
         ReuseAddr => 1,
     ) or croak "listen: $!";
-    defined(my $pid = fork) or croak "fork: $!";
-    return bless { pid => $pid }, $class if $pid;
-
-    @SIG{qw(INT TERM ALRM)} = ('DEFAULT') x 3;
-    $SIG{PIPE} = 'IGNORE';
-    alarm 300;
-    open my $log, '>>', $t->folder . '/backends.log';
-    $log->autoflush(1);
-    while (my $socket = $listener->accept) {
-        my ($uri, $length) = $READ{$protocol}->($socket) or next;
-        print {$log} "$protocol $uri $length\n";
-        print {$socket} $ANSWER{$protocol}->("$uri $length");
-    }
-    POSIX::_exit(0);
+    return $class->begin(sub {
+        open my $log, '>>', $t->folder . '/backends.log';
+        $log->autoflush(1);
+        while (my $socket = $listener->accept) {
+            my ($uri, $length) = $READ{$protocol}->($socket) or next;
+            print {$log} "$protocol $uri $length\n";
+            print {$socket} $ANSWER{$protocol}->("$uri $length");
+        }
+    });
 }
-
-sub stop {
-    my ($self) = @_;
-    my $pid = delete $self->{pid} or return;
-    kill 'TERM', $pid;
-    local ($?, $!);
-    waitpid $pid, 0;
-}
-
-sub DESTROY { $_[0]->stop }
 
 sub bytes {
     my ($socket, $count) = @_;
