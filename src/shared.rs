@@ -10,7 +10,6 @@ pub mod hooks {
     //! What the simulation sees of all that.
 
     use core::cell::Cell;
-    use core::hash::Hasher;
 
     /// Told where an access is about to be, and whether something is changed there.
     pub type Between = fn(at: usize, changes: bool);
@@ -33,30 +32,6 @@ pub mod hooks {
     pub fn see_all(number: impl FnOnce() -> u64) {
         if SEES_ALL.get() {
             see(number());
-        }
-    }
-
-    /// Hashes faster than the standard library, and the same way each time.
-    #[derive(Default)]
-    pub struct Number(u64);
-
-    impl Hasher for Number {
-        fn write(&mut self, bytes: &[u8]) {
-            for part in bytes.chunks(8) {
-                let mut word = [0; 8];
-                word[..part.len()].copy_from_slice(part);
-                self.write_u64(u64::from_le_bytes(word));
-            }
-        }
-
-        fn write_u64(&mut self, word: u64) {
-            let mixed = self.0.rotate_left(23) ^ word ^ 0x9e37_79b9_7f4a_7c15;
-            let product = u128::from(mixed) * 0x5851_f42d_4c95_7f2d;
-            self.0 = (product >> 64) as u64 ^ product as u64;
-        }
-
-        fn finish(&self) -> u64 {
-            self.0
         }
     }
 }

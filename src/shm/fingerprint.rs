@@ -1,13 +1,12 @@
 //! Numbers that are the same for what goes on in the same way: for the simulation, which goes no way twice.
 //! Left out is what nobody decides by, as totals are.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use parking_lot::lock_api::RawMutex;
 
 use super::layout::{App, Directory, Header, WorkerSlot};
 use super::{Entry, Locked, Zone};
-use crate::shared::hooks::Number;
 
 impl Entry {
     pub fn fingerprint(&self) -> impl Hash + use<> {
@@ -38,7 +37,7 @@ impl<R: RawMutex> Zone<R> {
 impl<R: RawMutex> Locked<'_, R> {
     /// Of what is read with it.
     pub fn fingerprint(&self) -> u64 {
-        let mut hasher = Number::default();
+        let mut hasher = DefaultHasher::new();
         let Directory { apps_used, chunks_used, hand, buckets } = &*self.directory;
         (apps_used, chunks_used, hand, buckets).hash(&mut hasher);
         for app in self.apps() {

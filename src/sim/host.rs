@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::world::{Lock, World};
 use crate::gate::canary::Outcome;
 use crate::gate::lane::{Count, Lane};
 use crate::gate::time::{Moment, micros};
-use crate::shared::hooks::{Number, SEEN, SEES_ALL};
+use crate::shared::hooks::{SEEN, SEES_ALL};
 use crate::shm::{AppId, Liveness};
 use crate::worker::{self, Fact, Host, LEASE, Stage, Step, Task, Told, When};
 
@@ -250,7 +250,7 @@ impl Sim {
         self.begun.set(0);
         self.surveyed.set(0);
         aside(|| {
-            let mut hasher = Number::default();
+            let mut hasher = DefaultHasher::new();
             (at, format!("{ready:?}")).hash(&mut hasher);
             self.worker().fingerprint(&mut hasher);
             self.fingerprint(&mut hasher);

@@ -6,17 +6,13 @@
 //! is found, all begins again.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::BuildHasherDefault;
 
 use super::ledger::Pid;
-use crate::shared::hooks::Number;
-
-type Quick = BuildHasherDefault<Number>;
 
 #[derive(Default)]
 pub struct Races {
-    users: HashMap<usize, Users, Quick>,
-    places: HashSet<usize, Quick>,
+    users: HashMap<usize, Users>,
+    places: HashSet<usize>,
     /// All is taken for a place where workers meet.
     everywhere: bool,
     /// Whether one has been found since that was asked last.

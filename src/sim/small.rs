@@ -9,7 +9,7 @@
 mod cases;
 
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use super::crew::{Crew, Member};
@@ -18,7 +18,6 @@ use super::host::Event;
 use super::plan::Plan;
 use super::races::Races;
 use super::run::Run;
-use crate::shared::hooks::Number;
 use cases::{Case, cases, smallest};
 
 /// How many states of a case are gone through at most; 0 for all of them.
@@ -192,7 +191,7 @@ impl Way<'_> {
 
     /// The same number for what goes on in the same way.
     fn fingerprint(&self) -> u64 {
-        let mut hasher = Number::default();
+        let mut hasher = DefaultHasher::new();
         self.naps.hash(&mut hasher);
         let run = &self.run;
         run.world.fingerprint(&mut hasher);
