@@ -7,36 +7,26 @@
 use strict;
 use warnings;
 
+use File::Temp qw(tempdir);
 use FindBin qw($Bin);
 use Test::More;
 use Time::HiRes qw(time);
 
 use lib "$Bin/lib";
 use Intermission::Test;
+use Intermission::Test::FakedClock;
 
-my ($library) = glob '/usr/lib/*/faketime/libfaketime.so.1';
-plan skip_all => 'needs libfaketime' if !$library;
-plan skip_all => 'libfaketime and AddressSanitizer both want to be loaded first' if $ENV{ASAN_OPTIONS};
+my $folder = tempdir(CLEANUP => 1);
+chmod 0755, $folder;    # nginx's workers read there
+my $clock = Intermission::Test::FakedClock->new("$folder/shift");
 
-# nginx takes these along into its workers.
-my @environment = qw(
-    LD_PRELOAD FAKETIME_TIMESTAMP_FILE FAKETIME_NO_CACHE FAKETIME_DONT_FAKE_MONOTONIC
-    DONT_FAKE_MONOTONIC
-);
-my $t = Intermission::Test->new(workers => 2, main => join ' ', map {"env $_;"} @environment);
+# nginx takes this along into its workers.
+my %environment = $clock->environment;
+my $t = Intermission::Test->new(workers => 2, main => join ' ', map {"env $_;"} sort keys %environment);
 my $origin = $t->origin;
-my $shift = $t->write_file('shift', "+0\n");
-
-# Each process looks at the file again at every call.
-sub set_clock {
-    my ($by) = @_;
-    my $new = $t->write_file('shift.new', "$by\n");
-    rename $new, $shift or die "rename: $!";
-    return;
-}
 
 {
-    local @ENV{@environment} = ($library, $shift, 1, 1, 1);
+    local @ENV{ keys %environment } = values %environment;
     $t->start(default_server(<<'EOF'));
         listen 127.0.0.1:%%PORT_80%%;
         intermission_app_name $arg_app;
@@ -48,7 +38,7 @@ EOF
 sub wall_clock { return $t->get('/clock')->body }
 
 for my $by ('+3600', '-7200') {
-    set_clock('+0');
+    $clock->set(0);
     wait_for { abs(wall_clock() - time) < 60 } 'the right time';
     $t->must('enable', app => 'deadline', for => '4s');
     my $began = time;
@@ -57,7 +47,7 @@ for my $by ('+3600', '-7200') {
     my $short = $t->hold(GET => '/short?app=pause', app => 'pause');
     my $long = $t->hold(GET => '/long?app=pause', app => 'pause');
 
-    set_clock($by);
+    $clock->set($by);
     wait_for { abs(wall_clock() - time) > 3000 } 'nginx to see another time';
     my $oldest = $t->status('pause')->{oldest_wait_ms};
     my $passed = 1000 * (time - $began);

@@ -15,51 +15,28 @@ use Time::HiRes qw(time);
 use lib "$Bin/lib";
 use Intermission::Test;
 use Intermission::Test::Command;
+use Intermission::Test::FakedClock;
 use Intermission::Test::Fleet;
 
 use constant FOR => 15;
 
-my ($library) = glob '/usr/lib/*/faketime/libfaketime.so.1';
-plan skip_all => 'needs libfaketime' if !$library;
-plan skip_all => 'libfaketime and AddressSanitizer both want to be loaded first' if $ENV{ASAN_OPTIONS};
-
 my $folder = tempdir(CLEANUP => 1);
 chmod 0755, $folder;    # nginx's workers read there
-my %faked = (
-    LD_PRELOAD => $library,
-    FAKETIME_NO_CACHE => 1,
-    FAKETIME_DONT_FAKE_MONOTONIC => 1,
-    DONT_FAKE_MONOTONIC => 1,
-);
-
-# Whose clock it is: each process looks at its file again at every call.
-sub set_clock {
-    my ($whose, $by) = @_;
-    open my $file, '>', "$folder/$whose.new" or die "open: $!";
-    printf {$file} "%+d\n", $by;
-    close $file or die "close: $!";
-    rename "$folder/$whose.new", "$folder/$whose" or die "rename: $!";
-    return;
-}
-
-sub clock {
-    my ($whose) = @_;
-    return (%faked, FAKETIME_TIMESTAMP_FILE => "$folder/$whose");
-}
+my %apart = (nginx => 18_000, one => -25_200, two => 86_400, holder => 10_800);
+my %clock = map { $_ => Intermission::Test::FakedClock->new("$folder/$_") } keys %apart;
+$clock{$_}->set($apart{$_}) for keys %apart;
 
 sub env {
-    my %clock = clock(@_);
-    return ('env', map {"$_=$clock{$_}"} sort keys %clock);
+    my ($whose) = @_;
+    my %environment = $clock{$whose}->environment;
+    return ('env', map {"$_=$environment{$_}"} sort keys %environment);
 }
 
-my %apart = (nginx => '+18000', one => '-25200', two => '+86400', holder => '+10800');
-set_clock($_, $apart{$_}) for keys %apart;
-
 my $fleet = do {
-    my %clock = clock('nginx');
-    local @ENV{ keys %clock } = values %clock;
+    my %environment = $clock{nginx}->environment;
+    local @ENV{ keys %environment } = values %environment;
     Intermission::Test::Fleet->new(nodes => [qw(one two)],
-        nginx => { main => join ' ', map {"env $_;"} sort keys %clock });
+        nginx => { main => join ' ', map {"env $_;"} sort keys %environment });
 } or plan skip_all => 'needs etcd (package etcd-server)';
 my ($one, $two) = $fleet->nodes;
 $fleet->agent($_, env($_)) for qw(one two);
@@ -87,7 +64,7 @@ ok $fleet->wait_running($command), 'the command runs';
 cmp_ok abs((deadlines())[0] - time - $apart{nginx}), '<', 600, 'by the clock of nginx a pause ends hours later';
 my @held = map { $_->hold(GET => '/held') } $one, $two;
 for my $to (-36_000, +90_000) {
-    set_clock($_, $apart{$_} + $to) for sort keys %apart;
+    $clock{$_}->set($apart{$_} + $to) for sort keys %apart;
     my $shown = sub { abs((deadlines())[0] - time - $apart{nginx} - $to) < 600 };
     eval {
         wait_for { $shown->() } 'nginx to see it', 2 * FOR;
@@ -98,12 +75,12 @@ for my $to (-36_000, +90_000) {
 unlike $command->said, qr/lost|open|store|not paused/, 'nothing of that is told as a loss';
 
 # A node whose agent is killed: it is told of in time, and the node opens in its time.
-set_clock($_, $apart{$_}) for sort keys %apart;
+$clock{$_}->set($apart{$_}) for sort keys %apart;
 $fleet->agent_of('two')->signal('KILL');
 $fleet->agent_of('two')->status;
 $fleet->none_opens_before($command, qr/node two is lost: .* It stays paused for \d+\.\d s at least/,
     'a node that is lost is told of before it opens');
-set_clock($_, $apart{$_} - 3600) for sort keys %apart;
+$clock{$_}->set($apart{$_} - 3600) for sort keys %apart;
 
 # The holder is killed: its lease ends in time, and so does the deadline of the node that cannot hear of it.
 $command->signal('KILL');
