@@ -13,119 +13,26 @@ pub mod news;
 pub mod outage;
 pub mod pace;
 pub mod policy;
+mod release;
+mod state;
 #[cfg(test)]
 mod tests;
 pub mod time;
 pub mod totals;
 
-use core::time::Duration;
-
-use canary::{Canary, Outcome, Verdict};
+use canary::Canary;
 use lane::{NO_TICKET, Survey, Ticket};
 use news::News;
 use outage::Outage;
 use pace::Pace;
 use policy::Policy;
+pub use state::{Cause, Change, State};
 use time::Moment;
 use totals::{Totals, Waits};
 
 /// How many requests a worker lets go at a time, besides as many as came in the meantime: its other
 /// clients are served in between.
 pub const BATCH: u32 = 16;
-
-/// For how long those who came during a release, and not those that it was for, can keep it from
-/// ending; and how many of them may be left then, or be overtaken by others of them.
-const SATURATED: Duration = Duration::from_secs(1);
-const WINDOW: Ticket = 256;
-
-/// What an app's gate does with requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum State {
-    /// They go through.
-    #[default]
-    Open = 0,
-    /// They are held.
-    Paused = 1,
-    /// The held ones are let go in order; what arrives goes to the end of the queue.
-    Releasing = 2,
-    /// They are answered 503.
-    Maintenance = 3,
-    /// They are held, as the backend was found to be down, until it is found to be back.
-    Down = 4,
-}
-
-impl State {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Paused => "paused",
-            Self::Releasing => "releasing",
-            Self::Maintenance => "maintenance",
-            Self::Down => "down",
-        }
-    }
-
-    /// Whether what is held stays held until the state changes.
-    pub fn rests(self) -> bool {
-        matches!(self, Self::Paused | Self::Down)
-    }
-
-    pub fn from_bits(bits: u8) -> Self {
-        match bits {
-            1 => Self::Paused,
-            2 => Self::Releasing,
-            3 => Self::Maintenance,
-            4 => Self::Down,
-            _ => Self::Open,
-        }
-    }
-}
-
-/// Why a gate's state changed, or the manner of its release did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cause {
-    Call,
-    Deadline,
-    /// Nobody is held any more: the release is over.
-    Released,
-    /// The release took too long: the rest goes at once.
-    ReleaseTimeout,
-    CanaryPassed,
-    CanaryFailed,
-    /// Another nginx wrote it into the state file.
-    StateFile,
-    /// A request could not be sent to the backend.
-    Refused,
-    /// The backend may be back: the first of those who are held is to show that.
-    Probed,
-    /// It has reached the backend.
-    Reached,
-}
-
-impl Cause {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Call => "call",
-            Self::Deadline => "deadline",
-            Self::Released => "the last release",
-            Self::ReleaseTimeout => "release timeout",
-            Self::CanaryPassed => "a canary that came back",
-            Self::CanaryFailed => "a canary that failed",
-            Self::StateFile => "the state file",
-            Self::Refused => "a backend that is down",
-            Self::Probed => "a backend that may be back",
-            Self::Reached => "a backend that is back",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Change {
-    pub from: State,
-    pub to: State,
-    pub cause: Cause,
-}
 
 /// What a request meets that reaches the gate and is not bypassed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -330,70 +237,6 @@ impl Gate {
         }
     }
 
-    /// Whose turn it is, asked by a worker whose first ticket is `own`. A worker that is `leaving`
-    /// for good, with nobody behind it to resume, lets go what it holds.
-    pub fn turn(&self, now: Moment, own: Ticket, leaving: bool, survey: &Survey) -> Turn {
-        let below = survey.first_elsewhere.saturating_add(self.window(now, survey));
-        let go = |limit: u32| Turn::Go { below, limit };
-        let mine = own < below;
-        match self.state {
-            _ if own == NO_TICKET => Turn::Wait(Moment::NEVER),
-            State::Maintenance => Turn::Refuse,
-            State::Open => Turn::Go { below: NO_TICKET, limit: u32::MAX },
-            _ if leaving && mine => go(u32::MAX),
-            State::Releasing if mine => match self.allowance(now, survey) {
-                0 => Turn::Wait(self.next_allowance(now, survey)),
-                limit => go(limit),
-            },
-            State::Paused | State::Releasing | State::Down => Turn::Wait(Moment::NEVER),
-        }
-    }
-
-    /// By how many places requests may overtake others in other workers: none, but at the end of a
-    /// release at once that would not come to it. Clients who ask again as soon as they are answered
-    /// keep it up, as one turn after the other is slower than all workers at the same time. So those
-    /// who came during the release, and only them, go by worker.
-    fn window(&self, now: Moment, survey: &Survey) -> Ticket {
-        let late = !self.late_since.is_never() && now.since(self.late_since) >= SATURATED;
-        if late && self.is_late(survey) { WINDOW } else { 0 }
-    }
-
-    /// Whether a release at once has come to those who came during it.
-    fn is_late(&self, survey: &Survey) -> bool {
-        let at_once = self.policy.rate == 0 && self.policy.concurrency == 0 && !self.canary.is_on();
-        self.state == State::Releasing && at_once && survey.first_anywhere >= self.latecomers
-    }
-
-    /// Whether those who are left would not be there if there had been no pause.
-    fn is_as_good_as_over(&self, now: Moment, survey: &Survey) -> bool {
-        self.window(now, survey) > 0 && Ticket::from(survey.held) <= WINDOW
-    }
-
-    /// Accounts for `count` requests that go in a turn, and says whether they are a canary's.
-    pub fn take(&mut self, now: Moment, count: u32) -> bool {
-        if self.state != State::Releasing {
-            return false;
-        }
-        self.pace.take(&self.policy, now, count);
-        self.canary.start(if self.canary.is_on() { count } else { 0 });
-        self.canary.is_on()
-    }
-
-    /// Accounts for a request of the canary with that number that is over. An earlier canary's has
-    /// no say in the one that is under way.
-    pub fn canary_ended(&mut self, canary: u64, outcome: Outcome) {
-        if self.canary.is_on() && canary == self.canaries {
-            self.canary.end(outcome);
-        }
-    }
-
-    /// A good answer to a request of that canary begins, or is over; see [`Canary::answer`].
-    pub fn canary_answers(&mut self, canary: u64, begins: bool) {
-        if self.canary.is_on() && canary == self.canaries {
-            self.canary.answer(begins);
-        }
-    }
-
     /// Does what has fallen due: deadlines, verdicts and the end of a release.
     pub fn settle(&mut self, now: Moment, survey: &Survey) -> Option<Change> {
         if self.late_since.is_never() && self.is_late(survey) {
@@ -427,72 +270,6 @@ impl Gate {
             State::Down => self.outage.neglected_at(),
             State::Open | State::Maintenance => Moment::NEVER,
         }
-    }
-
-    /// Whether the end of a request can matter to those that are still held.
-    pub fn counts_ends(&self) -> bool {
-        self.state == State::Releasing && (self.policy.concurrency > 0 || self.canary.is_on())
-    }
-
-    fn release(&mut self, now: Moment, canary: u32, survey: &Survey, cause: Cause) -> Change {
-        self.deadline = Moment::NEVER;
-        self.begin_release(now);
-        self.canary = Canary::of(canary);
-        self.canary_of_outage = false;
-        self.canaries += u64::from(canary > 0);
-        let nothing_to_do = canary == 0 && is_empty(survey);
-        self.change(if nothing_to_do { State::Open } else { State::Releasing }, now, cause)
-    }
-
-    fn begin_release(&mut self, now: Moment) {
-        self.latecomers = self.next_ticket;
-        self.late_since = Moment::NEVER;
-        self.pace = Pace::start(now);
-        self.release_until = now.plus(self.policy.timeout());
-    }
-
-    fn settle_canary(&mut self, now: Moment, survey: &Survey) -> Option<Change> {
-        // Whose worker was killed answers no more.
-        self.canary.answering = self.canary.answering.min(survey.canary);
-        let mut verdict = self.canary.verdict(survey.canary);
-        if verdict == Verdict::Pending && self.release_until <= now {
-            verdict = if self.canary.is_good() { Verdict::Good } else { Verdict::Bad };
-        }
-        if verdict == Verdict::Pending {
-            return None;
-        }
-        self.last_canary = self.canary;
-        self.judged = self.canaries;
-        self.canary = Canary::default();
-        if self.canary_of_outage && verdict == Verdict::Bad {
-            self.outage.goes_on(now);
-            return Some(self.change(State::Down, now, Cause::Refused));
-        }
-        if verdict == Verdict::Bad {
-            self.pauses += 1;
-            return Some(self.change(State::Paused, now, Cause::CanaryFailed));
-        }
-        self.deadline = Moment::NEVER;
-        self.begin_release(now);
-        let to = if is_empty(survey) { State::Open } else { State::Releasing };
-        let cause = if self.canary_of_outage { Cause::Reached } else { Cause::CanaryPassed };
-        Some(self.change(to, now, cause))
-    }
-
-    fn allowance(&self, now: Moment, survey: &Survey) -> u32 {
-        if self.canary.is_on() {
-            return if self.canary.failed > 0 { 0 } else { self.canary.left() };
-        }
-        let places = match self.policy.concurrency {
-            0 => u32::MAX,
-            limit => limit.saturating_sub(survey.released),
-        };
-        places.min(self.pace.allowance(&self.policy, now))
-    }
-
-    fn next_allowance(&self, now: Moment, survey: &Survey) -> Moment {
-        let full = self.policy.concurrency > 0 && survey.released >= self.policy.concurrency;
-        if full || self.canary.is_on() { Moment::NEVER } else { self.pace.next(&self.policy, now) }
     }
 
     fn change(&mut self, to: State, now: Moment, cause: Cause) -> Change {

@@ -1,5 +1,9 @@
 //! A canary: the first requests of a release, whose outcome decides about the rest.
 
+use super::lane::Survey;
+use super::time::Moment;
+use super::{Cause, Change, Gate, State, is_empty};
+
 /// What the requests of a canary came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Canary {
@@ -105,6 +109,51 @@ impl Canary {
             return Verdict::Pending;
         }
         if self.is_good() { Verdict::Good } else { Verdict::Bad }
+    }
+}
+
+impl Gate {
+    /// Accounts for a request of the canary with that number that is over. An earlier canary's has
+    /// no say in the one that is under way.
+    pub fn canary_ended(&mut self, canary: u64, outcome: Outcome) {
+        if self.canary.is_on() && canary == self.canaries {
+            self.canary.end(outcome);
+        }
+    }
+
+    /// A good answer to a request of that canary begins, or is over; see [`Canary::answer`].
+    pub fn canary_answers(&mut self, canary: u64, begins: bool) {
+        if self.canary.is_on() && canary == self.canaries {
+            self.canary.answer(begins);
+        }
+    }
+
+    pub(super) fn settle_canary(&mut self, now: Moment, survey: &Survey) -> Option<Change> {
+        // Whose worker was killed answers no more.
+        self.canary.answering = self.canary.answering.min(survey.canary);
+        let mut verdict = self.canary.verdict(survey.canary);
+        if verdict == Verdict::Pending && self.release_until <= now {
+            verdict = if self.canary.is_good() { Verdict::Good } else { Verdict::Bad };
+        }
+        if verdict == Verdict::Pending {
+            return None;
+        }
+        self.last_canary = self.canary;
+        self.judged = self.canaries;
+        self.canary = Canary::default();
+        if self.canary_of_outage && verdict == Verdict::Bad {
+            self.outage.goes_on(now);
+            return Some(self.change(State::Down, now, Cause::Refused));
+        }
+        if verdict == Verdict::Bad {
+            self.pauses += 1;
+            return Some(self.change(State::Paused, now, Cause::CanaryFailed));
+        }
+        self.deadline = Moment::NEVER;
+        self.begin_release(now);
+        let to = if is_empty(survey) { State::Open } else { State::Releasing };
+        let cause = if self.canary_of_outage { Cause::Reached } else { Cause::CanaryPassed };
+        Some(self.change(to, now, cause))
     }
 }
 

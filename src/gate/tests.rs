@@ -1,8 +1,11 @@
+mod canary;
+mod steps;
+
 use core::time::Duration;
 
-use proptest::prelude::*;
-
+use super::canary::Outcome;
 use super::lane::{Count, Lane};
+use super::release::WINDOW;
 use super::*;
 
 /// The first ticket of those who arrive while an app is closed that was open before.
@@ -59,6 +62,12 @@ fn trying(size: u32) -> Gate {
     gate
 }
 
+/// Lets requests of a canary go; returns its number.
+fn let_go(gate: &mut Gate, count: u32) -> u64 {
+    assert!(gate.take(START, count));
+    gate.canaries
+}
+
 #[test]
 fn a_pause_has_a_number_that_no_other_has_had() {
     let mut gate = Gate::default();
@@ -74,12 +83,6 @@ fn a_pause_has_a_number_that_no_other_has_had() {
     gate.number_above(500);
     gate.enable(START, Moment::NEVER, Policy::default());
     assert!(gate.is_in_pause(1_002));
-}
-
-/// Lets requests of a canary go; returns its number.
-fn let_go(gate: &mut Gate, count: u32) -> u64 {
-    assert!(gate.take(START, count));
-    gate.canaries
 }
 
 const STATES: [State; 4] = [State::Open, State::Paused, State::Releasing, State::Maintenance];
@@ -404,118 +407,6 @@ fn only_a_release_is_paced() {
 }
 
 #[test]
-fn a_canary_goes_alone() {
-    let mut gate = trying(2);
-    assert_eq!(gate.turn(START, 0, false, &somebody()), Turn::Go { below: NO_TICKET, limit: 2 });
-    assert!(gate.take(START, 2));
-    assert_eq!(gate.turn(START, 2, false, &somebody()), Turn::Wait(Moment::NEVER));
-    assert!(gate.counts_ends());
-}
-
-fn under_way(canary: u32) -> Survey {
-    Survey { canary, in_flight: canary, ..somebody() }
-}
-
-#[test]
-fn a_canary_that_comes_back_releases_the_rest_at_the_pace_that_was_asked_for() {
-    let mut gate = gate_in(State::Paused);
-    gate.disable(START, paced(10, 1, 0), 2, &somebody());
-    let number = let_go(&mut gate, 2);
-    gate.canary_ended(number, Outcome::Good);
-    assert_eq!(gate.settle(at(5), &under_way(1)), None);
-    gate.canary_ended(number, Outcome::Good);
-    let change = gate.settle(at(9), &under_way(0)).expect("it is judged");
-    assert_eq!((change.to, change.cause), (State::Releasing, Cause::CanaryPassed));
-    assert_eq!((gate.judged, gate.last_canary.is_good()), (1, true));
-    assert_eq!(gate.due(), at(9).plus(gate.policy.timeout()), "the rest has its own time");
-    assert_eq!(gate.turn(at(9), 2, false, &somebody()), Turn::Go { below: NO_TICKET, limit: 1 });
-}
-
-#[test]
-fn a_canary_that_was_all_there_was_opens() {
-    let mut gate = trying(1);
-    let number = let_go(&mut gate, 1);
-    gate.canary_ended(number, Outcome::Good);
-    let change = gate.settle(at(9), &nobody()).expect("it is judged");
-    assert_eq!((change.to, change.cause), (State::Open, Cause::CanaryPassed));
-}
-
-#[test]
-fn a_canary_that_fails_pauses_again_without_a_deadline() {
-    let mut gate = trying(3);
-    let number = let_go(&mut gate, 2);
-    gate.canary_ended(number, Outcome::Failed(502));
-    assert_eq!(gate.turn(START, 2, false, &under_way(1)), Turn::Wait(Moment::NEVER));
-    assert_eq!(gate.settle(at(5), &under_way(1)), None, "the other one is awaited");
-    gate.canary_ended(number, Outcome::Good);
-    let change = gate.settle(at(9), &under_way(0)).expect("it is judged");
-    assert_eq!((change.to, change.cause), (State::Paused, Cause::CanaryFailed));
-    assert_eq!((gate.judged, gate.last_canary.failed, gate.last_canary.status), (1, 1, 502));
-    assert!(gate.deadline.is_never() && gate.canary().is_none());
-    assert_eq!(gate.pauses, 2, "a drain that waited for the pause before has ended");
-}
-
-#[test]
-fn a_canary_whose_client_left_is_replaced() {
-    let mut gate = trying(1);
-    let number = let_go(&mut gate, 1);
-    gate.canary_ended(number, Outcome::Void);
-    assert_eq!(gate.settle(at(1), &somebody()), None);
-    assert_eq!(gate.turn(at(1), 1, false, &somebody()), Turn::Go { below: NO_TICKET, limit: 1 });
-}
-
-#[test]
-fn a_canary_without_enough_requests_is_judged_by_those_there_were() {
-    let too_few = |outcome: Option<Outcome>, survey: Survey| {
-        let mut gate = trying(5);
-        let number = let_go(&mut gate, 1);
-        if let Some(outcome) = outcome {
-            gate.canary_ended(number, outcome);
-        }
-        assert_eq!(gate.settle(at(59_999), &under_way(1)), None);
-        let change = gate.settle(at(60_000), &survey).expect("its time is up");
-        assert_eq!(gate.last_canary.is_good(), change.cause == Cause::CanaryPassed);
-        change.cause
-    };
-    assert_eq!(too_few(Some(Outcome::Good), somebody()), Cause::CanaryPassed);
-    assert_eq!(too_few(Some(Outcome::Void), nobody()), Cause::CanaryPassed);
-    assert_eq!(too_few(Some(Outcome::Gone), nobody()), Cause::CanaryFailed, "nobody came back");
-    assert_eq!(too_few(None, under_way(1)), Cause::CanaryFailed, "one is still under way");
-    assert_eq!(too_few(None, under_way(0)), Cause::CanaryFailed, "one was lost with its worker");
-}
-
-#[test]
-fn a_canary_says_nothing_about_the_next() {
-    for outcome in [Outcome::Good, Outcome::Failed(500), Outcome::Gone, Outcome::Void] {
-        let mut gate = trying(2);
-        let first = let_go(&mut gate, 2);
-        gate.enable(at(1), Moment::NEVER, Policy::default());
-        gate.canary_ended(first, outcome);
-        gate.disable(at(2), Policy::default(), 1, &somebody());
-        let second = let_go(&mut gate, 1);
-        assert_ne!(first, second);
-        gate.canary_ended(first, outcome);
-        assert_eq!(gate.settle(at(3), &under_way(1)), None, "{outcome:?}");
-        let turn = gate.turn(at(3), 3, false, &under_way(1));
-        assert_eq!(turn, Turn::Wait(Moment::NEVER), "{outcome:?} of the first leaves no place");
-        gate.canary_ended(second, Outcome::Good);
-        let change = gate.settle(at(4), &under_way(0)).expect("it is judged");
-        assert_eq!(change.cause, Cause::CanaryPassed, "{outcome:?} of the first");
-    }
-}
-
-#[test]
-fn another_call_ends_a_canary_without_a_verdict() {
-    for made in [Call::Enable, Call::Disable, Call::OtherPace, Call::Maintenance] {
-        let mut gate = trying(2);
-        gate.take(START, 2);
-        call(&mut gate, made, &somebody());
-        assert!(gate.canary().is_none(), "{made:?}");
-        assert_eq!((gate.canaries, gate.judged), (1, 0), "{made:?}");
-    }
-}
-
-#[test]
 fn states_survive_their_bits() {
     for state in STATES {
         assert_eq!(State::from_bits(state as u8), state);
@@ -564,102 +455,4 @@ fn a_survey_adds_up_and_stops_at_the_largest_number() {
     lane.clear();
     assert_eq!(lane.head(), NO_TICKET);
     assert!(counts.iter().all(|count| lane.get(*count) == 0));
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Call(u8),
-    Enable(u64, Policy),
-    Disable(Policy, u32),
-    Settle,
-    Arrive(u32, u32),
-    Take(u32),
-    End(u8),
-    Wait(u64),
-}
-
-fn any_policy() -> impl Strategy<Value = Policy> {
-    let limit = || prop_oneof![Just(0), 1..100u32, Just(u32::MAX)];
-    let timeout = prop_oneof![0..1000u64, Just(u64::MAX)];
-    (limit(), limit(), limit(), timeout).prop_map(|(rate, burst, concurrency, timeout_ms)| Policy {
-        rate,
-        burst,
-        concurrency,
-        timeout_ms,
-    })
-}
-
-fn any_step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        any::<u8>().prop_map(Step::Call),
-        (any::<u64>(), any_policy()).prop_map(|(at, policy)| Step::Enable(at, policy)),
-        (any_policy(), 0..5u32).prop_map(|(policy, size)| Step::Disable(policy, size)),
-        Just(Step::Settle),
-        (any::<u32>(), any::<u32>()).prop_map(|(held, most)| Step::Arrive(held, most)),
-        (0..100u32).prop_map(Step::Take),
-        any::<u8>().prop_map(Step::End),
-        prop_oneof![0..5000u64, any::<u64>()].prop_map(Step::Wait),
-    ]
-}
-
-fn any_survey() -> impl Strategy<Value = Survey> {
-    let count = || prop_oneof![0..5u32, any::<u32>()];
-    let ticket = || prop_oneof![0..5u64, Just(NO_TICKET)];
-    (count(), count(), count(), ticket(), ticket()).prop_map(
-        |(held, released, canary, here, there)| {
-            let first_anywhere = here.min(there);
-            Survey {
-                held,
-                released,
-                canary,
-                first_elsewhere: there,
-                first_anywhere,
-                ..Survey::default()
-            }
-        },
-    )
-}
-
-fn take_step(gate: &mut Gate, step: &Step, now: &mut Moment, survey: &Survey) {
-    match step {
-        Step::Call(0) => drop(gate.maintenance(*now, u64::MAX)),
-        Step::Call(_) => drop(gate.enable(*now, Moment::NEVER, Policy::default())),
-        Step::Enable(deadline, policy) => {
-            gate.enable(*now, Moment::from_micros(*deadline), *policy);
-        }
-        Step::Disable(policy, size) => drop(gate.disable(*now, *policy, *size, survey)),
-        Step::Settle => drop(gate.settle(*now, survey)),
-        Step::Arrive(held, most) => drop(gate.arrive(*held, *most)),
-        Step::Take(most) => {
-            if let Turn::Go { limit, .. } = gate.turn(*now, 0, false, survey) {
-                gate.take(*now, limit.min(*most));
-            }
-        }
-        Step::End(0) => gate.canary_ended(gate.canaries, Outcome::Void),
-        Step::End(1) => gate.canary_ended(gate.canaries, Outcome::Failed(503)),
-        Step::End(_) => gate.canary_ended(gate.canaries, Outcome::Good),
-        Step::Wait(micros) => *now = now.plus(Duration::from_micros(*micros)),
-    }
-}
-
-proptest! {
-    /// Whatever comes in whatever order, at whatever time: nothing overflows, and what the gate
-    /// says of itself fits.
-    #[test]
-    fn no_order_of_steps_is_too_strange(
-        steps in proptest::collection::vec((any_step(), any_survey()), 0..60),
-        start in prop_oneof![Just(0), any::<u64>()],
-    ) {
-        let (mut gate, mut now) = (Gate::default(), Moment::from_micros(start));
-        for (step, survey) in &steps {
-            take_step(&mut gate, step, &mut now, survey);
-            prop_assert!(gate.canary().is_none() || gate.state() == State::Releasing);
-            prop_assert!(gate.deadline.is_never() || gate.state() == State::Paused);
-            prop_assert!(gate.judged <= gate.canaries);
-            if let Turn::Go { limit, .. } = gate.turn(now, 0, false, survey) {
-                prop_assert!(limit > 0);
-                prop_assert!(matches!(gate.state(), State::Open | State::Releasing));
-            }
-        }
-    }
 }
