@@ -76,7 +76,7 @@ $two->disable('shop');
 # Fewer nodes than there are.
 $command = $fleet->begin('--nodes' => 4);
 is $command->status, 75, 'fewer nodes than expected';
-like $command->said, qr/3 nodes are part of the fleet, and not 4 \(--nodes\): one, three, two\. Nothing was/,
+like $command->said, qr/the fleet has 3 nodes, and not 4 \(--nodes\): one, three, two\. Nothing was/,
     'are named';
 
 # By hand.

@@ -52,7 +52,7 @@ is $own, 200, 'at the share that the canary\'s node leaves';
 $command = resume_behind_canary('/500', '--for' => '15s');
 is $command->status, 69, 'a canary that fails';
 like $command->said, qr/the canary at node two was not good: The canary failed: 1 of 1, the last in 500\./, 'is told';
-like $command->said, qr/3 nodes stay paused for 15s at most, 5 requests held, and then resume by themselves\./,
+like $command->said, qr/still paused at 3 nodes, 5 requests held: that ends by itself, after 15s at most\./,
     'with what becomes of the others';
 like $command->said, qr/the command ended with 4\n\z/, 'and the status of the command';
 is $fleet->states, 'paused paused paused', 'all stay paused';

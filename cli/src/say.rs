@@ -59,7 +59,15 @@ pub fn quoted(text: &str) -> String {
 }
 
 pub fn requests(number: u64) -> String {
-    if number == 1 { "1 request".to_owned() } else { format!("{number} requests") }
+    counted(number, "request")
+}
+
+pub fn nodes(number: usize) -> String {
+    counted(number as u64, "node")
+}
+
+fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -76,7 +84,13 @@ mod tests {
     #[test]
     fn words_for_a_shell_are_quoted() {
         assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+
+    #[test]
+    fn one_is_no_plural() {
         assert_eq!(requests(1), "1 request");
         assert_eq!(requests(0), "0 requests");
+        assert_eq!(nodes(1), "1 node");
+        assert_eq!(nodes(2), "2 nodes");
     }
 }

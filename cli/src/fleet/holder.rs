@@ -15,7 +15,7 @@ use super::share::check_rate;
 use super::store::{self, Store};
 use crate::options::{Fleet, OnLoss, Run};
 use crate::run::{as_number, command, command::Command};
-use crate::say::{printable_os, say};
+use crate::say::{nodes, printable_os, say};
 use crate::signals::{Caught, Event, Signals, end_by};
 use crate::status::{STILL_PAUSED, TRY_LATER};
 
@@ -40,8 +40,8 @@ pub fn run(options: Run, fleet: &Fleet) -> Result<i32, String> {
     let mut has_run = false;
     let status = match wait_for_all(&mut hold, &mut signals) {
         Ok(waited) => {
-            let (count, shown) = (hold.count(), printable_os(&name));
-            say(&format!("paused at {count} nodes, and quiet after {waited}: running {shown}"));
+            let (count, shown) = (nodes(hold.count()), printable_os(&name));
+            say(&format!("paused at {count}, and quiet after {waited}: running {shown}"));
             match Command::start(&name, words) {
                 Ok(mut command) => {
                     has_run = true;
@@ -64,12 +64,13 @@ pub fn run(options: Run, fleet: &Fleet) -> Result<i32, String> {
 
 /// Whether there are nodes, all of which this command understands.
 fn check_nodes(store: &dyn Store, expected: Option<u32>, rate: Option<u32>) -> Result<(), String> {
-    let nodes = store.list(keys::NODES)?;
-    let names = nodes.iter().map(keys::check_node).collect::<Result<Vec<_>, _>>()?;
+    let stored = store.list(keys::NODES)?;
+    let names = stored.iter().map(keys::check_node).collect::<Result<Vec<_>, _>>()?;
     match (names.len(), expected) {
         (0, _) => Err("no node is part of the fleet: start an agent beside each nginx".to_owned()),
         (count, Some(expected)) if u32::try_from(count) != Ok(expected) => Err(format!(
-            "{count} nodes are part of the fleet, and not {expected} (--nodes): {}",
+            "the fleet has {}, and not {expected} (--nodes): {}",
+            nodes(count),
             names.join(", ")
         )),
         (count, _) => rate.map_or(Ok(()), |rate| check_rate(rate, count)),

@@ -12,7 +12,7 @@ use super::keys::{self, Rates};
 use super::share::{check_rate, shares};
 use super::store::{self, Entry, Store, Trouble};
 use crate::options::{FleetResume, FleetShow};
-use crate::say::{print, printable, say};
+use crate::say::{nodes, print, printable, say};
 use crate::status::{TRY_LATER, USAGE};
 use crate::view::View;
 
@@ -165,11 +165,11 @@ impl Fleet {
 
     fn rows(&self) -> Vec<String> {
         let mut rows: Vec<_> = self.nodes.iter().map(Row::line).collect();
-        let (count, held) = (self.nodes.len(), self.total(|ack| ack.held));
+        let (count, held) = (nodes(self.nodes.len()), self.total(|ack| ack.held));
         let in_flight = self.total(|ack| ack.in_flight);
         let holder = self.holder.as_ref();
         let holder = holder.map_or("not held".to_owned(), |holder| format!("held by {holder}"));
-        rows.push(format!("total: {count} nodes, {held} held, {in_flight} in flight; {holder}"));
+        rows.push(format!("total: {count}, {held} held, {in_flight} in flight; {holder}"));
         rows
     }
 

@@ -10,7 +10,7 @@ use crate::fleet::keeper::Keeper;
 use crate::fleet::keys;
 use crate::fleet::store::{NOTICE, Store, Trouble};
 use crate::fleet::watcher::{News, Verdict, Watcher};
-use crate::say::{progress, requests, say};
+use crate::say::{nodes, progress, requests, say};
 use crate::signals::{Event, Signals};
 use crate::time::seconds;
 
@@ -260,7 +260,7 @@ impl Hold {
         if is_gone {
             say("the pause was over already");
         } else if count > 0 {
-            say(&format!("resumed at {count} nodes, {} held", requests(held)));
+            say(&format!("resumed at {}, {} held", nodes(count), requests(held)));
         }
         if !is_done {
             let lasts = self.wanted.want.lasts.as_secs();

@@ -9,7 +9,7 @@ use crate::fleet::decide::{Aim, Canary};
 use crate::fleet::keys::Rates;
 use crate::fleet::share::shares;
 use crate::options::FleetPace;
-use crate::say::{requests, say};
+use crate::say::{nodes, requests, say};
 use crate::signals::Signals;
 
 /// What nodes may need to say what they hold. What they said before is good enough then.
@@ -119,8 +119,9 @@ impl Hold {
         if count > 0 {
             let lasts = self.wanted.want.lasts.as_secs();
             say(&format!(
-                "{count} nodes stay paused for {lasts}s at most, {} held, and then resume by themselves. When \
-                 it is mended, at each node: intermission disable --url URL",
+                "still paused at {}, {} held: that ends by itself, after {lasts}s at most. When the backend \
+                 is mended, at each node: intermission disable --url URL",
+                nodes(count),
                 requests(held)
             ));
         }
