@@ -75,6 +75,7 @@ impl Worker {
         };
         own.until.set(until);
         own.parked.set(true);
+        own.paused.set(false);
         if let Some(entry) = request.entry() {
             if !world.plan.first_probes {
                 let known = (own.app.get(), self.outage(entry.app()));
@@ -125,10 +126,13 @@ impl Worker {
             && !self.time_left(request).is_zero()
     }
 
-    /// Whether somebody is held here that was taken back, and whose backend is down.
+    /// Whether somebody is held here that was taken back, and whose backend is down. Who has the time of a
+    /// pause keeps it when the release meets an outage.
     pub fn waits_for_backend(&self) -> bool {
         let waits = |request: &Passage| {
-            request.own.parked.get() && self.state_for(request) == Some(State::Down)
+            let own = &request.own;
+            let was_taken_back = own.parked.get() && !own.paused.get();
+            was_taken_back && self.state_for(request) == Some(State::Down)
         };
         self.host.requests.borrow().values().any(|request| waits(request))
     }

@@ -6,7 +6,7 @@ use std::ptr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::fiber::Fiber;
+use super::fiber::{Fiber, REPEATS, passed};
 use super::host::{Event, Sim, Worker};
 use super::ledger::{Id, Pid, Place};
 use super::world::World;
@@ -33,7 +33,19 @@ pub struct Member {
     seen: u64,
 }
 
+/// A worker that went on: how many accesses it has gone past, and all that it had read by then.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trace {
+    passed: u64,
+    seen: u64,
+}
+
 impl Member {
+    /// Of the one that ran last.
+    pub fn trace(&self) -> Trace {
+        Trace { passed: passed(), seen: self.seen }
+    }
+
     pub fn runs(&self) -> bool {
         self.life.is_some() && !self.stopped
     }
@@ -122,14 +134,26 @@ impl Crew {
 
     /// Lets a worker go on, up to some access to what others see.
     pub fn run(&mut self, index: usize) {
-        let member = &mut self.members[index];
-        let Some(life) = &mut member.life else { return };
         let grain = self.world.plan.grain;
         let accesses = if grain == 0 { u64::MAX } else { self.world.rng.below(grain) };
-        SEEN.set(member.seen);
+        SEEN.set(self.members[index].seen);
         SEES_ALL.set(self.sees_all);
-        let ended = life.run(member.worker.host.pid, accesses);
+        self.run_past(index, accesses);
         SEES_ALL.set(false);
+    }
+
+    /// The same once more, as is known from the time before.
+    pub fn repeat(&mut self, index: usize, trace: &Trace) {
+        REPEATS.set(true);
+        self.run_past(index, trace.passed);
+        REPEATS.set(false);
+        self.members[index].seen = trace.seen;
+    }
+
+    fn run_past(&mut self, index: usize, accesses: u64) {
+        let member = &mut self.members[index];
+        let Some(life) = &mut member.life else { return };
+        let ended = life.run(member.worker.host.pid, accesses);
         member.seen = SEEN.get();
         member.waits = World::waits_for_lock();
         if ended {

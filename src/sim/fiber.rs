@@ -18,10 +18,13 @@ thread_local! {
     /// The coroutine that runs on this thread.
     static RUNNING: Cell<*const Yielder<(), ()>> = const { Cell::new(std::ptr::null()) };
     static WORKER: Cell<Pid> = const { Cell::new(0) };
-    /// How many accesses there still are before the next stop.
-    static LEFT: Cell<u64> = const { Cell::new(0) };
+    /// How many accesses the worker goes past before it stops, and how many it has gone past.
+    static LIMIT: Cell<u64> = const { Cell::new(0) };
+    static PASSED: Cell<u64> = const { Cell::new(0) };
     /// Where alone a worker stops, if that is said.
     pub static RACES: RefCell<Option<Races>> = const { RefCell::new(None) };
+    /// What is done was done before, in the same way.
+    pub static REPEATS: Cell<bool> = const { Cell::new(false) };
 }
 
 pub struct Fiber(Coroutine<(), (), (), DefaultStack>);
@@ -39,7 +42,8 @@ impl Fiber {
     /// Goes on, up to the access behind so many others; says whether it is over.
     pub fn run(&mut self, worker: Pid, accesses: u64) -> bool {
         WORKER.set(worker);
-        LEFT.set(accesses);
+        LIMIT.set(accesses);
+        PASSED.set(0);
         let result = self.0.resume(());
         RUNNING.set(std::ptr::null());
         matches!(result, CoroutineResult::Return(()))
@@ -50,6 +54,11 @@ impl Fiber {
         RUNNING.set(std::ptr::null());
         self.0.force_unwind();
     }
+}
+
+/// How many accesses the worker that ran last has gone past.
+pub fn passed() -> u64 {
+    PASSED.get()
 }
 
 /// Lets others run. Nobody else comes to the next line first.
@@ -87,9 +96,9 @@ fn between(at: usize, changes: bool) {
     let Some(worker) = this_worker() else { return };
     let is_race = |races: &mut Option<Races>| Some(races.as_mut()?.is_race(worker, at, changes));
     let is_race = RACES.with_borrow_mut(is_race);
-    match (is_race, LEFT.get()) {
-        (Some(true), _) | (None, 0) => stop(),
-        (Some(false), _) => {}
-        (None, left) => LEFT.set(left - 1),
+    if is_race.unwrap_or(LIMIT.get() == PASSED.get()) {
+        stop();
+    } else {
+        PASSED.set(PASSED.get() + 1);
     }
 }

@@ -7,7 +7,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use super::calls::{Call, Caller};
-use super::fiber::aside;
+use super::fiber::{REPEATS, aside};
 use super::ledger::{Id, Pid};
 use super::world::{Lock, World};
 use crate::gate::canary::Outcome;
@@ -94,16 +94,29 @@ pub struct Request {
     pub broke: Cell<bool>,
     /// It is held where it was taken back.
     pub parked: Cell<bool>,
+    /// Its time is that of a pause, and stays so.
+    pub paused: Cell<bool>,
     /// It was asked again already.
     pub replayed: Cell<bool>,
 }
 
 impl Request {
     fn fingerprint(&self) -> impl Hash + use<> {
-        let Self { arriving, app, until, body, gone, arrived, sent, broke, parked, replayed } =
-            self;
+        let Self {
+            arriving,
+            app,
+            until,
+            body,
+            gone,
+            arrived,
+            sent,
+            broke,
+            parked,
+            paused,
+            replayed,
+        } = self;
         let what = format!("{arriving:?}{body:?}");
-        let ways = [gone, sent, broke, parked, replayed].map(Cell::get);
+        let ways = [gone, sent, broke, parked, paused, replayed].map(Cell::get);
         (what, ways, app.get(), until.get(), arrived.get())
     }
 }
@@ -244,11 +257,14 @@ impl Sim {
     /// Between two events what a worker does from here on follows from what it knows by now, and not from
     /// how it has come to know that: `at`, and what is ready, say where it is.
     pub fn between_events(&self, at: u8, ready: &VecDeque<Event>) {
-        if !SEES_ALL.get() {
+        if !SEES_ALL.get() && !REPEATS.get() {
             return;
         }
         self.begun.set(0);
         self.surveyed.set(0);
+        if REPEATS.get() {
+            return;
+        }
         aside(|| {
             let mut hasher = DefaultHasher::new();
             (at, format!("{ready:?}")).hash(&mut hasher);

@@ -57,8 +57,6 @@ impl Worker {
         self.expire_timers();
         let mut count = 0;
         while let Some(event) = host.next_posted() {
-            count += 1;
-            assert!(count < MANY, "what is posted posts more, and the loop does not turn");
             match event {
                 Posted::Task(task) => self.do_task(task),
                 Posted::Body(id) => self.on_body(id),
@@ -134,6 +132,7 @@ impl Worker {
             sent: Cell::new(false),
             broke: Cell::new(false),
             parked: Cell::new(false),
+            paused: Cell::new(false),
             replayed: Cell::new(false),
         }));
         self.host.requests.borrow_mut().insert(arriving.id, Rc::clone(&request));
@@ -195,6 +194,7 @@ impl Worker {
     fn end_hold(&self, request: &Passage) {
         let own = &request.own;
         if self.waits_on(request) {
+            own.paused.set(true);
             return own.until.set(self.host.world.now().plus(self.time_left(request)));
         }
         let of_outage = own.parked.get() || self.state_for(request) == Some(State::Down);

@@ -5,14 +5,13 @@
 //! Which places those are is not known before all ways have been gone that differ there. So when one more
 //! is found, all begins again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::ledger::Pid;
 
 #[derive(Default)]
 pub struct Races {
-    users: HashMap<usize, Users>,
-    places: HashSet<usize>,
+    users: BTreeMap<usize, Users>,
     /// All is taken for a place where workers meet.
     everywhere: bool,
     /// Whether one has been found since that was asked last.
@@ -23,6 +22,7 @@ pub struct Races {
 struct Users {
     all: Vec<Pid>,
     change: bool,
+    meet: bool,
 }
 
 impl Races {
@@ -32,20 +32,20 @@ impl Races {
 
     /// Whether a worker meets others where it is about to look, or to change something.
     pub fn is_race(&mut self, worker: Pid, at: usize, changes: bool) -> bool {
-        if self.everywhere || self.places.contains(&at) {
+        if self.everywhere {
             return true;
         }
         let users = self.users.entry(at).or_default();
+        if users.meet {
+            return true;
+        }
         if !users.all.contains(&worker) {
             users.all.push(worker);
         }
         users.change |= changes;
-        let is_race = users.change && users.all.len() > 1;
-        if is_race {
-            self.places.insert(at);
-            self.found = true;
-        }
-        is_race
+        users.meet = users.change && users.all.len() > 1;
+        self.found |= users.meet;
+        users.meet
     }
 
     pub fn take_found(&mut self) -> bool {

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-use super::crew::{Crew, Member};
+use super::crew::{Crew, Member, Trace};
 use super::fiber::RACES;
 use super::host::Event;
 use super::plan::Plan;
@@ -54,18 +54,32 @@ impl From<Act> for Choice {
     }
 }
 
+/// A step that was made, and what came of it.
+#[derive(Clone, Debug)]
+struct Made {
+    choice: Choice,
+    trace: Trace,
+}
+
+/// Steps that were made, and another one behind them.
+#[derive(Clone, Debug, Default)]
+struct Path {
+    made: Vec<Made>,
+    next: Option<Choice>,
+}
+
 /// What was found of a case.
 #[derive(Default)]
 struct Found {
     seen: HashSet<u64>,
     ends: HashSet<u64>,
     /// Ways that have not been gone yet.
-    left: Vec<Vec<Choice>>,
+    left: Vec<Path>,
 }
 
 impl Found {
     fn nothing() -> Self {
-        Self { left: vec![Vec::new()], ..Self::default() }
+        Self { left: vec![Path::default()], ..Self::default() }
     }
 
     fn is_whole(&self) -> bool {
@@ -95,7 +109,7 @@ impl Sum {
 struct Way<'c> {
     case: &'c Case,
     run: Run,
-    path: Vec<Choice>,
+    made: Vec<Made>,
     naps: usize,
 }
 
@@ -117,9 +131,12 @@ impl Case {
     }
 
     /// Goes a way to its end, or to what was seen before; notes which others lead off from it.
-    fn follow(&self, path: Vec<Choice>, found: &mut Found) {
-        let mut way = Way { case: self, run: self.begin(), path: Vec::new(), naps: 0 };
-        for choice in path {
+    fn follow(&self, path: Path, found: &mut Found) {
+        let mut way = Way { case: self, run: self.begin(), made: Vec::new(), naps: 0 };
+        for made in path.made {
+            way.repeat(made);
+        }
+        if let Some(choice) = path.next {
             way.go(choice, found);
         }
         while found.seen.insert(way.fingerprint()) {
@@ -131,7 +148,7 @@ impl Case {
                 break;
             };
             for other in others {
-                found.left.push([&way.path[..], &[Choice::from(*other)]].concat());
+                found.left.push(way.and_then(Choice::from(*other)));
             }
             way.go(Choice::from(*first), found);
         }
@@ -175,18 +192,41 @@ impl Way<'_> {
         acts
     }
 
+    /// What is behind it, and a step more.
+    fn and_then(&self, next: Choice) -> Path {
+        Path { made: self.made.clone(), next: Some(next) }
+    }
+
     /// Makes a choice, and notes the ways in which what was left to chance comes out otherwise.
     fn go(&mut self, choice: Choice, found: &mut Found) {
-        let rng = &self.run.world.rng;
-        rng.decide(&choice.coins);
+        self.run.world.rng.decide(&choice.coins);
         self.run.advance(choice.act);
         let coins = self.run.world.rng.take_asked();
-        self.naps += usize::from(choice.act == Act::Nap);
         for at in choice.coins.len()..coins.len() {
             let other = Choice { coins: [&coins[..at], &[true]].concat(), ..choice };
-            found.left.push([&self.path[..], &[other]].concat());
+            found.left.push(self.and_then(other));
         }
-        self.path.push(Choice { coins, ..choice });
+        let trace = match choice.act {
+            Act::Run(worker) => self.run.crew.members[worker].trace(),
+            Act::Nap => Trace::default(),
+        };
+        self.add(Made { choice: Choice { coins, ..choice }, trace });
+    }
+
+    /// Makes a step that was made before.
+    fn repeat(&mut self, made: Made) {
+        self.run.world.rng.decide(&made.choice.coins);
+        match made.choice.act {
+            Act::Run(worker) => anywhere(|| self.run.repeat(worker, &made.trace)),
+            Act::Nap => self.run.advance(Act::Nap),
+        }
+        self.run.world.rng.take_asked();
+        self.add(made);
+    }
+
+    fn add(&mut self, made: Made) {
+        self.naps += usize::from(made.choice.act == Act::Nap);
+        self.made.push(made);
     }
 
     /// The same number for what goes on in the same way.
@@ -210,7 +250,7 @@ impl Way<'_> {
 impl Drop for Way<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let acts: Vec<Act> = self.path.iter().map(|choice| choice.act).collect();
+            let acts: Vec<Act> = self.made.iter().map(|made| made.choice.act).collect();
             eprintln!("the case that fails: {}: {acts:?}", self.case.name);
         }
     }
@@ -227,6 +267,11 @@ impl Run {
             Act::Run(worker) => self.crew.run(worker),
             Act::Nap => self.crew.pass_time(self.crew.next_timer().since(self.world.now())),
         }
+    }
+
+    fn repeat(&mut self, worker: usize, trace: &Trace) {
+        self.world.ledger.borrow_mut().step += 1;
+        self.crew.repeat(worker, trace);
     }
 
     /// One after the other does all that it has to do.

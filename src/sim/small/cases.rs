@@ -81,23 +81,27 @@ struct Start {
     meanwhile: Vec<(&'static str, Vec<Sent>)>,
 }
 
-fn starts() -> [Start; 2] {
+fn starts() -> [Start; 3] {
     let open = Start {
         name: "open",
         before: known(),
         meanwhile: vec![("one comes to each", vec![(0, arrival(1)), (1, arrival(2))])],
     };
-    let pause = (0, enable(None, None));
-    let held = Start {
+    let paused = [known(), vec![(0, enable(None, None))]].concat();
+    let one = Start {
+        name: "one is held",
+        before: [&paused[..], &[(0, arrival(1))]].concat(),
+        meanwhile: vec![("one comes to the other", vec![(1, arrival(2))])],
+    };
+    let two = Start {
         name: "two are held",
-        before: [known(), vec![pause, (0, arrival(1)), (1, arrival(2))]].concat(),
+        before: [&paused[..], &[(0, arrival(1)), (1, arrival(2))]].concat(),
         meanwhile: vec![
-            ("one comes to the other", vec![(0, arrival(3))]),
             ("one leaves", vec![(1, Event::ClientGone(2))]),
             ("the other's leaves", vec![(0, Event::ClientGone(1))]),
         ],
     };
-    [open, held]
+    [open, one, two]
 }
 
 /// Both workers have let a request through, and know the app.
