@@ -61,9 +61,11 @@ pub struct Gate {
     state: State,
     /// When the state last changed.
     pub since: Moment,
-    /// When a call, or a canary that came back, last had a say in it. What follows by itself, as the
-    /// end of a release does, or of a pause with a deadline, is nobody's decision.
-    pub decided: Moment,
+    /// How often a call, or a canary that came back, has had a say in it, and of how much of that the state
+    /// file has been told. What follows by itself, as the end of a release does, or of a pause with a
+    /// deadline, is nobody's decision.
+    pub decisions: u64,
+    pub told: u64,
     next_ticket: Ticket,
     /// The first ticket of those who came during the release under way, and since when no others have
     /// been held, if it is one at once.
@@ -101,7 +103,8 @@ impl Default for Gate {
         Self {
             state: State::Open,
             since: Moment::default(),
-            decided: Moment::default(),
+            decisions: 0,
+            told: 0,
             next_ticket: 0,
             latecomers: 0,
             late_since: Moment::NEVER,
@@ -164,6 +167,8 @@ impl Gate {
             && canary == 0
             && !self.canary.is_on();
         if self.state == State::Open || again {
+            // Another nginx may have decided otherwise, and this one does not know yet.
+            self.decisions += 1;
             return self.unchanged();
         }
         self.policy = policy;
@@ -275,7 +280,7 @@ impl Gate {
     fn change(&mut self, to: State, now: Moment, cause: Cause) -> Change {
         let change = Change { from: self.state, to, cause };
         if matches!(cause, Cause::Call | Cause::CanaryPassed) {
-            self.decided = now;
+            self.decisions += 1;
         }
         if self.state == State::Open && to != State::Open {
             self.reserve_tickets(now);

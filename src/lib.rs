@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(dead_code, unused_imports))]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+mod agreement;
 mod control;
 mod escapes;
 mod gate;

@@ -155,8 +155,6 @@ impl<R: RawMutex> Zone<R> {
             addr_of_mut!((*header).ended).write(Shared32::new(0));
             addr_of_mut!((*header).changes).write(Shared64::new(0));
             addr_of_mut!((*header).serial).write(Shared64::new(0));
-            addr_of_mut!((*header).unsaved).write(Shared32::new(0));
-            addr_of_mut!((*header).agreed).write(Shared64::new(0));
             addr_of_mut!((*header).abandoned).write(Shared64::new(0));
             let never = Moment::NEVER.as_micros();
             addr_of_mut!((*header).last_abandoned).write(Shared64::new(never));
@@ -303,27 +301,6 @@ impl<R: RawMutex> Zone<R> {
 
     pub fn set_serial(&self, serial: u64) {
         self.header.serial.set(serial);
-    }
-
-    /// How much has changed that the state file has not been told.
-    pub fn unsaved(&self) -> u32 {
-        self.header.unsaved.get()
-    }
-
-    pub fn note_unsaved(&self) {
-        self.header.unsaved.add(1);
-    }
-
-    /// When the zone last agreed with the state file.
-    pub fn agreed(&self) -> Moment {
-        Moment::from_micros(self.header.agreed.get())
-    }
-
-    /// The state file has been told of all there was at `then`, when [`Self::unsaved`] said this: so
-    /// of all there is, unless more has come since.
-    pub fn saved(&self, unsaved: u32, then: Moment) {
-        self.header.agreed.set(then.as_micros());
-        self.header.unsaved.change(unsaved, 0);
     }
 
     /// The number of the configuration that nginx runs with, counted since the zone was made.

@@ -17,6 +17,7 @@ mod fiber;
 mod host;
 mod ledger;
 mod life;
+mod nginxes;
 mod plan;
 mod races;
 mod rng;

@@ -28,9 +28,10 @@ my %height;
 for my $at (0 .. $#floors) { $height{$_} = $#floors - $at for @{ $floors[$at] } }
 
 my %below = (
-    gate   => [qw(shared)],
-    shm    => [qw(gate shared)],
-    worker => [qw(gate shm)],
+    gate      => [qw(shared)],
+    shm       => [qw(gate shared)],
+    worker    => [qw(gate shm)],
+    agreement => [qw(gate shm state_file)],
 );
 
 sub files {

@@ -5,7 +5,6 @@
 //! first. What changes by itself is written a little later, for all apps at once. So two nginxes, as there are during a binary upgrade, agree about it. Each
 //! worker watches the directory.
 
-mod apps;
 mod desk;
 mod file;
 mod write;
@@ -15,14 +14,18 @@ use std::path::PathBuf;
 
 use nginx_sys::{NGX_LOG_ERR, NGX_LOG_NOTICE, ngx_log_t};
 
-use self::apps::{adopt, apply, is_over};
 use self::file::{StateFile, quoted};
+use crate::agreement::{self, Clock, World};
 use crate::control::args::shown;
+use crate::gate::lane::Survey;
+use crate::gate::time::Moment;
+use crate::gate::{Cause, Change};
 use crate::nginx::ffi::client::Connection;
 use crate::nginx::ffi::watched::Watched;
 use crate::nginx::ffi::{clock, inotify};
-use crate::nginx::host::Worker;
-use crate::nginx::zone::Zone;
+use crate::nginx::host::{Worker, log_change};
+use crate::nginx::zone::{Zone, ZoneLock};
+use crate::shm::{AppId, Full};
 use crate::state_file::{Saved, SavedApp};
 
 /// What keeps the state.
@@ -77,20 +80,16 @@ impl Store {
 
     /// Restores an app, and says so.
     fn load_app(&self, zone: &Zone, saved: &SavedApp) -> Result<String, String> {
-        let (name, was, now) = (shown(&saved.name), saved.state.name(), clock::now());
-        if is_over(saved, now) {
-            return Ok(format!("says that app \"{name}\" was {was}: by now it is open"));
-        }
-        let mut locked = zone.lock();
-        let app = locked.find_or_create(&saved.name, 0).map_err(|_| {
-            format!(
+        let (name, was) = (shown(&saved.name), saved.state.name());
+        match agreement::restore::<Clocks, _>(zone, saved) {
+            Ok(true) => Ok(format!("says that app \"{name}\" is {was}")),
+            Ok(false) => Ok(format!("says that app \"{name}\" was {was}: by now it is open")),
+            Err(Full) => Err(format!(
                 "intermission: state file {} has more apps than the zone has room for: enlarge \
                  intermission_zone",
                 self.file.shown()
-            )
-        })?;
-        locked.update(app, |gate| apply(gate, saved, now));
-        Ok(format!("says that app \"{name}\" is {was}"))
+            )),
+        }
     }
 
     /// Begins to follow the file: what is newer there is taken up, what is newer here is written.
@@ -109,16 +108,11 @@ impl Store {
         }
     }
 
-    /// Takes up what another nginx wrote; returns what the file says. Without room for all of it,
-    /// nothing may be written, or the other would take what is missing there for resumed.
+    /// Takes up what another nginx wrote; returns what the file says.
     fn take_up(&self, worker: &Worker) -> io::Result<Option<Saved>> {
         match self.file.read() {
             Ok(Some(saved)) => {
-                if saved.serial > worker.zone.serial() {
-                    // In this order: a worker that dies in between leaves it to the next.
-                    adopt(worker, &saved)?;
-                    worker.zone.set_serial(saved.serial);
-                }
+                agreement::take_up(worker, &saved)?;
                 Ok(Some(saved))
             }
             Ok(None) => Ok(None),
@@ -149,6 +143,44 @@ impl Store {
     fn say(&self, level: u32, line: &str) {
         let log = ngx::log::ngx_cycle_log().as_ptr();
         ngx::ngx_log_error!(level, log, "intermission: state file {} {line}", self.file.shown());
+    }
+}
+
+/// The clocks of this machine.
+pub struct Clocks;
+
+impl Clock for Clocks {
+    fn now() -> Moment {
+        clock::now()
+    }
+
+    fn unix_ms(moment: Moment) -> u64 {
+        clock::unix_ms(moment)
+    }
+
+    fn moment_of_unix_ms(unix_ms: u64) -> Moment {
+        clock::moment_of_unix_ms(unix_ms)
+    }
+}
+
+impl World for Worker {
+    type Lock = ZoneLock;
+    type Clock = Clocks;
+
+    fn zone(&self) -> Zone {
+        self.zone
+    }
+
+    fn survey(&self, app: AppId) -> Survey {
+        Self::survey(self, app)
+    }
+
+    fn notify(&self) {
+        Self::notify(self);
+    }
+
+    fn followed(&self, name: &[u8], change: &Change, held: u32) {
+        log_change(name, change, held, Cause::StateFile.name());
     }
 }
 

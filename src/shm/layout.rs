@@ -21,7 +21,7 @@ use crate::shared::{Shared32, Shared64};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"intermis");
 
 /// Changes with every change of the layout.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 
 /// As many processes as an nginx master can have (`NGX_MAX_PROCESSES`).
 pub const SLOTS: usize = 1024;
@@ -51,10 +51,6 @@ pub struct Header<R: RawMutex> {
     pub changes: Shared64,
     /// The serial number of the state file that the zone agrees with.
     pub serial: Shared64,
-    /// Counts what changed since and is not written yet: it is newer than what the file says.
-    pub unsaved: Shared32,
-    /// When the zone last agreed with the state file, in microseconds.
-    pub agreed: Shared64,
     /// How many requests were abandoned of those in [`WorkerSlot::unattributed`], and when the last
     /// one was, in microseconds.
     pub abandoned: Shared64,

@@ -38,10 +38,6 @@ impl<H: Host> Worker<H> {
             change
         };
         let change = locked.update(app, settle).flatten();
-        if change.is_some() {
-            // Under the lock: whoever takes up the state file must not undo it.
-            self.zone.note_unsaved();
-        }
         let news = self.news(&mut locked, app, change, survey.held, now);
         let queue = queue.filter(|queue| !queue.is_empty());
         let count = queue.map_or(0, |queue| self.take_turn(&mut locked, queue, now, &survey));

@@ -4,7 +4,7 @@ use core::cell::{Cell, RefCell};
 use std::io;
 use std::time::Duration;
 
-use super::apps::Told;
+use crate::agreement::Told;
 use crate::gate::time::Moment;
 use crate::nginx::ffi::background::Work;
 use crate::nginx::ffi::local::Local;

@@ -16,6 +16,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
+use crate::agreement::Medium;
 use crate::control::args::shown;
 use crate::state_file::{MAX_BYTES, Saved};
 
@@ -85,9 +86,10 @@ impl StateFile {
             Err(error) => Err(error.into()),
         }
     }
+}
 
-    /// Writes down what the file is to say, beside it.
-    pub fn prepare(&self, saved: &Saved) -> io::Result<()> {
+impl Medium for StateFile {
+    fn prepare(&self, saved: &Saved) -> io::Result<()> {
         let path = self.beside("new");
         let mut file = create(&path)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", quoted(&path))))?;
@@ -95,18 +97,18 @@ impl StateFile {
         file.sync_all()
     }
 
-    /// Puts what was prepared in the place of the file.
-    pub fn replace(&self) -> io::Result<()> {
+    fn replace(&self) -> io::Result<()> {
         fs::rename(self.beside("new"), &self.path)
     }
 
-    /// Waits until the disk knows of that.
-    pub fn sync(&self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         let mut options = File::options();
         let folder = options.read(true).custom_flags(libc::O_DIRECTORY).open(self.directory())?;
         folder.sync_all()
     }
+}
 
+impl StateFile {
     /// Gives a file that is of no use another name.
     pub fn put_aside(&self) -> io::Result<()> {
         fs::rename(&self.path, self.bad())

@@ -12,13 +12,11 @@ use std::time::Duration;
 use nginx_sys::NGX_LOG_NOTICE;
 
 use super::Store;
-use super::apps::{Told, is_same, snapshot};
 use super::desk::{DESK, PATIENCE, Writing};
-use super::file::StateFile;
+use crate::agreement::{Told, draft};
 use crate::gate::time::Moment;
 use crate::nginx::ffi::{background, bells, clock};
 use crate::nginx::host::Worker;
-use crate::nginx::zone::Zone;
 use crate::state_file::Saved;
 
 /// How often the lock is tried that others have while they write the file.
@@ -29,18 +27,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// For how long a worker that ends waits for the lock.
 const LAST_PATIENCE: Duration = Duration::from_millis(100);
-
-/// A file that is written anew.
-struct Write {
-    file: StateFile,
-    zone: Zone,
-    saved: Saved,
-    /// When the zone was so, and how much the file had not been told.
-    then: Moment,
-    unsaved: u32,
-    /// Given back when this is over.
-    _lock: File,
-}
 
 impl Store {
     /// How often a call has changed something in this worker.
@@ -60,11 +46,7 @@ impl Store {
         desk.add_change();
         desk.want(Told::Exactly);
         self.conclude(worker);
-        let lock = self.lock();
-        if !matches!(lock, Ok(Some(_))) {
-            worker.zone.note_unsaved();
-        }
-        self.with(lock, worker, change)
+        self.with(self.lock(), worker, change)
     }
 
     /// Does what has fallen due.
@@ -144,18 +126,18 @@ impl Store {
 
     /// Begins to write the file anew, unless it says what it has to say already.
     fn write_down(&self, worker: &Worker, lock: File, known: Option<&Saved>) {
-        let (desk, zone, slot) = (DESK.get(), worker.zone, worker.slot);
+        let (desk, slot, file) = (DESK.get(), worker.slot, self.file.clone());
         let (told, changes) = (desk.take_wanted(), desk.changes());
-        let (then, unsaved) = (clock::now(), zone.unsaved());
-        let apps = snapshot(worker);
-        if known.map_or(apps.is_empty(), |known| is_same(&known.apps, &apps, told)) {
-            zone.saved(unsaved, then);
+        let Some(draft) = draft(worker, known, told) else {
             return self.succeed(worker, changes);
-        }
-        let saved = Saved { serial: zone.serial() + 1, apps };
-        let write = Write { file: self.file.clone(), zone, saved, then, unsaved, _lock: lock };
+        };
+        let write = move || {
+            let written = draft.write(&file);
+            drop(lock);
+            written
+        };
         let tell = move || bells::ring(iter::once(slot));
-        match background::start(move || write.run(), tell) {
+        match background::start(write, tell) {
             Ok(work) => {
                 desk.begin(Writing { work, told, changes });
                 self.wait(worker);
@@ -213,7 +195,6 @@ impl Store {
     fn fail(&self, worker: &Worker, told: Told, changes: u64, error: &io::Error) {
         let desk = DESK.get();
         if told == Told::Exactly {
-            worker.zone.note_unsaved();
             self.complain_of_writing(error);
         } else if error.kind() == io::ErrorKind::OutOfMemory && !desk.complain(true) {
             self.complain("cannot be followed", error);
@@ -226,30 +207,5 @@ impl Store {
     fn complain_of_writing(&self, error: &io::Error) {
         DESK.get().complain(true);
         self.complain("cannot be written, so that a pause would not outlive nginx", error);
-    }
-}
-
-impl Write {
-    /// Runs in a thread of its own.
-    fn run(self) -> io::Result<()> {
-        let written = self.write();
-        if written.is_err() {
-            // Before another process has the lock.
-            self.zone.note_unsaved();
-        }
-        written
-    }
-
-    fn write(&self) -> io::Result<()> {
-        self.file.prepare(&self.saved)?;
-        let serial = self.zone.serial();
-        // First, so that the other workers do not take it for another nginx's.
-        self.zone.set_serial(self.saved.serial);
-        if let Err(error) = self.file.replace() {
-            self.zone.set_serial(serial);
-            return Err(error);
-        }
-        self.zone.saved(self.unsaved, self.then);
-        self.file.sync()
     }
 }
