@@ -95,7 +95,7 @@ for my $uri (sort keys %bad) {
     ok $tried, 'and numbers';
     is $t->status->{state}, 'paused', 'the app is paused again';
     is $t->status->{held}, COUNT - $tried, 'and the rest is still held';
-    is scalar(grep { $_->silent } @clients), COUNT - $tried, 'unanswered';
+    wait_for { COUNT - $tried == grep { $_->silent } @clients } 'the others to be unanswered, and only they';
     resume($uri);
 }
 

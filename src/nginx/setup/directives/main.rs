@@ -26,12 +26,14 @@ fn full_path(cf: &Configuring<'_>, path: &[u8]) -> Result<PathBuf, String> {
 
 pub fn zone(directive: &mut Directive<'_>) -> Result<(), String> {
     const LEAST: usize = 64 * 1024;
+    // More than all names there could be; and what no machine has, nginx refuses in words of its own.
+    const MOST: usize = 1024 * 1024 * 1024;
     if main(&mut directive.cf)?.has_memory() {
         return Err("is duplicate".to_owned());
     }
     let size = size(directive.value());
-    let size = size.filter(|size| *size >= LEAST && *size <= isize::MAX as usize / 2);
-    let size = size.ok_or_else(|| "expected a size of at least 64k, such as 1m".to_owned())?;
+    let size = size.filter(|size| *size >= LEAST && *size <= MOST);
+    let size = size.ok_or_else(|| "expected a size from 64k to 1g, such as 1m".to_owned())?;
     add_zone(&mut directive.cf, size).ok_or_else(|| "it cannot be added".to_owned())
 }
 
