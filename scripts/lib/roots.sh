@@ -18,6 +18,8 @@ root_new() {
     _root=$(mktemp -d "$TARGET/roots/$2.XXXXXX")
     at_exit rm -rf --one-file-system -- "$_root"
     tar -C "$_root" -xf "$archive"
+    # It need not outlive a power failure.
+    echo force-unsafe-io >"$_root/etc/dpkg/dpkg.cfg.d/unsafe-io"
     # It finds and trusts whom this machine does.
     cp -L -- /etc/resolv.conf "$_root/etc/resolv.conf"
     cp -L -- /etc/ssl/certs/ca-certificates.crt "$_root/etc/ssl/certs/ca-certificates.crt"
