@@ -28,7 +28,7 @@ sub refused {
 # Wrong values, as they are written, and what the message says is expected.
 my %wrong = (
     intermission => ['yes 1 ""', qw(on off)],
-    intermission_zone => ['0 1 1k 4k -1 x 1x 1025m 2g 1184467440737095 ""', qw(64k 1g)],
+    intermission_zone => ['0 1 1k 4k -1 x 1x 1025m 2g 1184467440737095 ""', qw(64k 1024m)],
     intermission_max_time => ['0 0s -1 x 1x 86401s 25h 2d 1y ""', 'time'],
     intermission_timeout_action =>
         ['200 302 399 600 99 0 -1 444 499 503x passed "" 4294967799', 'pass'],

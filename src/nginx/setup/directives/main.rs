@@ -33,7 +33,7 @@ pub fn zone(directive: &mut Directive<'_>) -> Result<(), String> {
     }
     let size = size(directive.value());
     let size = size.filter(|size| *size >= LEAST && *size <= MOST);
-    let size = size.ok_or_else(|| "expected a size from 64k to 1g, such as 1m".to_owned())?;
+    let size = size.ok_or_else(|| "expected a size from 64k to 1024m, such as 1m".to_owned())?;
     add_zone(&mut directive.cf, size).ok_or_else(|| "it cannot be added".to_owned())
 }
 
