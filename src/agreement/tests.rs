@@ -133,6 +133,11 @@ impl Nginx {
         self.call(name, |gate| gate.enable(NOW, Moment::NEVER, Policy::default()));
     }
 
+    fn write(&self, paper: &Paper) {
+        let draft = draft(self, None, Told::Exactly).expect("there is news");
+        draft.write(paper).expect("it is written");
+    }
+
     fn state(&self, name: &[u8]) -> State {
         self.0.lock().find(name).map_or(State::Open, |app| self.0.state(app))
     }
@@ -181,10 +186,7 @@ fn a_decision_is_newer_than_the_file_until_that_is_told() {
     nginx.pause(b"shop");
     take_up(&nginx, &other(1)).expect("there is room");
     assert_eq!(nginx.state(b"shop"), State::Paused, "the other one did not know of it");
-    draft(&nginx, None, Told::Exactly)
-        .expect("there is news")
-        .write(&paper)
-        .expect("it is written");
+    nginx.write(&paper);
     assert_eq!((paper.0.borrow().serial, nginx.0.serial()), (2, 2));
     take_up(&nginx, &other(2)).expect("there is room");
     assert_eq!(nginx.state(b"shop"), State::Paused, "that is what it wrote itself");
@@ -196,7 +198,7 @@ fn a_decision_is_newer_than_the_file_until_that_is_told() {
 fn a_call_that_finds_nothing_to_do_is_a_decision_as_well() {
     let (one, two, paper) = (Nginx::new(4), Nginx::new(4), Paper::default());
     one.pause(b"shop");
-    draft(&one, None, Told::Exactly).expect("there is news").write(&paper).expect("it is written");
+    one.write(&paper);
     // It does not know of the pause yet.
     two.call(b"shop", |gate| gate.disable(NOW, Policy::default(), 0, &Survey::default()));
     take_up(&two, &paper.0.borrow()).expect("there is room");
@@ -207,7 +209,7 @@ fn a_call_that_finds_nothing_to_do_is_a_decision_as_well() {
 fn what_an_nginx_begins_with_is_not_its_decision() {
     let (one, two, paper) = (Nginx::new(4), Nginx::new(4), Paper::default());
     one.pause(b"shop");
-    draft(&one, None, Told::Exactly).expect("there is news").write(&paper).expect("it is written");
+    one.write(&paper);
     let saved = paper.0.borrow().clone();
     assert_eq!(restore::<Clocks, _>(&two.0, &saved.apps[0]), Ok(true));
     take_up(&two, &Saved { serial: 9, apps: Vec::new() }).expect("there is room");
@@ -216,12 +218,10 @@ fn what_an_nginx_begins_with_is_not_its_decision() {
 
 #[test]
 fn without_room_for_all_that_the_other_has_paused_it_does_not_agree() {
-    let (one, two) = (Nginx::new(64), Nginx::new(1));
+    let (one, two, paper) = (Nginx::new(64), Nginx::new(1), Paper::default());
     let names: Vec<String> = (0..=two.0.capacity()).map(|app| format!("app-{app}")).collect();
     names.iter().for_each(|name| one.pause(name.as_bytes()));
-    let draft = draft(&one, None, Told::Exactly).expect("there is news");
-    let paper = Paper::default();
-    draft.write(&paper).expect("it is written");
+    one.write(&paper);
     let error = take_up(&two, &paper.0.borrow()).expect_err("there is no room");
     assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
     assert_eq!(two.0.serial(), 0, "it is tried again");

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::fiber::{Fiber, stop};
 use super::ledger::Pid;
 use super::rng::Rng;
-use super::world::Lock;
+use super::world::{Lock, new_zone};
 use super::{Seed, number};
 use crate::agreement::{self, Clock, Medium, Told, World};
 use crate::gate::lane::Survey;
@@ -21,7 +21,7 @@ use crate::gate::policy::Policy;
 use crate::gate::time::Moment;
 use crate::gate::{Change, Gate, State};
 use crate::shared::touch;
-use crate::shm::{self, AppId, Zone};
+use crate::shm::{AppId, Zone};
 use crate::state_file::Saved;
 
 const APPS: [&[u8]; 2] = [b"one", b"two"];
@@ -29,8 +29,6 @@ const APPS: [&[u8]; 2] = [b"one", b"two"];
 /// As many as two nginxes, and as each has workers.
 const SIDES: usize = 2;
 const WORKERS: usize = 2;
-
-const ZONE_SIZE: usize = 48 * 1024;
 
 /// How far apart deadlines are that count as one.
 const SAME_TIME: Duration = Duration::from_millis(501);
@@ -334,13 +332,12 @@ impl Worker {
 impl Stage {
     fn new(seed: u64, told: bool) -> Rc<Self> {
         NOW.set(START);
-        let zone = || Cell::new(Self::new_zone());
         let stage = Rc::new(Self {
             rng: Rng::new(seed),
             disk: Disk::default(),
             step: Cell::new(1),
             calls: RefCell::default(),
-            zones: [zone(), zone()],
+            zones: [0, 1].map(|side| Cell::new(new_zone(side, WORKERS))),
             workers: RefCell::default(),
             last_pid: Cell::new(0),
             told,
@@ -348,11 +345,6 @@ impl Stage {
         (0..SIDES).for_each(|side| stage.start_all(side));
         stage.begin();
         stage
-    }
-
-    fn new_zone() -> Zone<Lock> {
-        use parking_lot::lock_api::RawMutex;
-        Zone::create(shm::memory(ZONE_SIZE), WORKERS, Lock::INIT).expect("the zone is large enough")
     }
 
     fn tell(&self, what: impl FnOnce() -> String) {
@@ -406,7 +398,7 @@ impl Stage {
             let Some(index) = index else { break };
             self.kill(index);
         }
-        self.zones[side].set(Self::new_zone());
+        self.zones[side].set(new_zone(side, WORKERS));
         self.start_all(side);
     }
 

@@ -113,8 +113,15 @@ thread_local! {
     /// Whether the worker that ran last waits for it.
     static WAITS: Cell<bool> = const { Cell::new(false) };
     static ALIVE: RefCell<BTreeSet<Pid>> = const { RefCell::new(BTreeSet::new()) };
-    /// One simulation at a time has it, and all that run on this thread use the same.
-    static MEMORY: NonNull<[u8]> = NonNull::from(shm::memory(ZONE_SIZE));
+    /// For two zones. One simulation at a time has it, and all that run on this thread use the same.
+    static MEMORY: [NonNull<[u8]>; 2] = [(); 2].map(|()| NonNull::from(shm::memory(ZONE_SIZE)));
+}
+
+/// A zone that is new, for so many workers, in the place of the one that was there before.
+pub fn new_zone(place: usize, workers: usize) -> Zone<Lock> {
+    // SAFETY: the memory stays, and all workers that had the zone before are gone.
+    let memory = MEMORY.with(|memory| unsafe { &mut *memory[place].as_ptr() });
+    Zone::create(memory, workers, Lock::INIT).expect("the zone is large enough")
 }
 
 impl World {
@@ -125,15 +132,13 @@ impl World {
     }
 
     pub fn with_plan(rng: Rng, plan: Plan) -> Rc<Self> {
-        // SAFETY: the memory stays, and the simulation that had it before is over.
-        let memory = MEMORY.with(|memory| unsafe { &mut *memory.as_ptr() });
-        let zone = Zone::create(memory, plan.workers, Lock::INIT);
+        let zone = new_zone(0, plan.workers);
         ALIVE.with_borrow_mut(BTreeSet::clear);
         LOCKED.set(false);
         WAITS.set(false);
         let start = Moment::from_micros(1_000_000_000);
         let world = Rc::new(Self {
-            zone: zone.expect("the zone is large enough"),
+            zone,
             rng,
             plan,
             ledger: RefCell::new(Ledger::new(NAMES)),
