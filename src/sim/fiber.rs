@@ -9,7 +9,7 @@ use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use super::ledger::Pid;
-use super::races::Races;
+use super::races::{Races, note};
 use crate::shared::hooks::{BETWEEN, SEES_ALL, see};
 
 const STACK: usize = 256 * 1024;
@@ -23,6 +23,8 @@ thread_local! {
     static PASSED: Cell<u64> = const { Cell::new(0) };
     /// Where alone a worker stops, if that is said.
     pub static RACES: RefCell<Option<Races>> = const { RefCell::new(None) };
+    /// Those of workers that are no more.
+    static STACKS: RefCell<Vec<DefaultStack>> = const { RefCell::new(Vec::new()) };
     /// What is done was done before, in the same way.
     pub static REPEATS: Cell<bool> = const { Cell::new(false) };
 }
@@ -32,7 +34,8 @@ pub struct Fiber(Coroutine<(), (), (), DefaultStack>);
 impl Fiber {
     pub fn new(life: impl FnOnce() + 'static) -> Self {
         BETWEEN.set(Some(between));
-        let stack = DefaultStack::new(STACK).expect("there is memory");
+        let stack = STACKS.with_borrow_mut(Vec::pop);
+        let stack = stack.unwrap_or_else(|| DefaultStack::new(STACK).expect("there is memory"));
         Self(Coroutine::with_stack(stack, |yielder, ()| {
             RUNNING.set(yielder);
             life();
@@ -53,6 +56,7 @@ impl Fiber {
     pub fn kill(mut self) {
         RUNNING.set(std::ptr::null());
         self.0.force_unwind();
+        STACKS.with_borrow_mut(|stacks| stacks.push(self.0.into_stack()));
     }
 }
 
@@ -98,6 +102,7 @@ fn between(at: usize, changes: bool) {
     let is_race = RACES.with_borrow_mut(is_race);
     if is_race.unwrap_or(LIMIT.get() == PASSED.get()) {
         stop();
+        note(at, changes);
     } else {
         PASSED.set(PASSED.get() + 1);
     }

@@ -5,9 +5,69 @@
 //! Which places those are is not known before all ways have been gone that differ there. So when one more
 //! is found, all begins again.
 
+use std::cell::{Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
 
-use super::ledger::Pid;
+use super::ledger::{Ledger, Pid};
+
+thread_local! {
+    static TOUCHED: RefCell<Touched> = RefCell::default();
+}
+
+/// The places of others' interest that a step has to do with, and whether it changes something there.
+#[derive(Clone, Debug, Default)]
+pub struct Touched(Vec<(usize, bool)>);
+
+impl Touched {
+    /// Whether it matters which of two steps comes first.
+    pub fn meets(&self, other: &Self) -> bool {
+        let meet = |(at, changes): &(usize, bool)| {
+            other.0.iter().any(|(place, other)| at == place && (*changes || *other))
+        };
+        self.0.iter().any(meet)
+    }
+}
+
+/// A worker looks at that, or changes it.
+pub fn note(at: usize, changes: bool) {
+    TOUCHED.with_borrow_mut(|touched| {
+        if !touched.0.contains(&(at, changes)) {
+            touched.0.push((at, changes));
+        }
+    });
+}
+
+/// All of that since this was asked last.
+pub fn take_touched() -> Touched {
+    TOUCHED.take()
+}
+
+/// Stands for the ledger of any run.
+static BOOKS: u8 = 0;
+
+/// The ledger, in which order matters.
+#[derive(Default)]
+pub struct Books(RefCell<Ledger>);
+
+impl Books {
+    pub fn new(ledger: Ledger) -> Self {
+        Self(RefCell::new(ledger))
+    }
+
+    pub fn borrow(&self) -> Ref<'_, Ledger> {
+        self.touch(false);
+        self.0.borrow()
+    }
+
+    pub fn borrow_mut(&self) -> RefMut<'_, Ledger> {
+        self.touch(true);
+        self.0.borrow_mut()
+    }
+
+    pub fn touch(&self, changes: bool) {
+        note(&raw const BOOKS as usize, changes);
+    }
+}
 
 #[derive(Default)]
 pub struct Races {

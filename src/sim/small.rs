@@ -1,6 +1,10 @@
 //! Small cases, and every way in which they can go: two workers, two requests and a call, with a choice of
 //! who goes on wherever workers meet (`races`), and of when time passes.
 //!
+//! Where two steps come to the same in either order, only one order is gone: whoever could have gone on before the
+//! other did so, and has been tried, sleeps until the other does something that matters to it (sleep sets: Godefroid,
+//! Partial-Order Methods for the Verification of Concurrent Systems, 1996). All states are seen all the same.
+//!
 //! A coroutine cannot be copied, so each way is played from the start along its list of choices, depth
 //! first. It ends where it comes to what was seen before: the same zone, the same requests, and workers that
 //! know the same. In the middle of an event a worker is the same if all is that it has read since that
@@ -8,7 +12,8 @@
 
 mod cases;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
@@ -16,7 +21,7 @@ use super::crew::{Crew, Member, Trace};
 use super::fiber::RACES;
 use super::host::Event;
 use super::plan::Plan;
-use super::races::Races;
+use super::races::{Races, Touched, take_touched};
 use super::run::Run;
 use cases::{Case, cases, smallest};
 
@@ -24,7 +29,7 @@ use cases::{Case, cases, smallest};
 const STATES: &str = "INTERMISSION_SIM_STATES";
 
 /// Takes a few seconds.
-const DEFAULT_STATES: u64 = 1000;
+const DEFAULT_STATES: u64 = 2000;
 
 /// Only the cases whose names contain this.
 const CASE: &str = "INTERMISSION_SIM_CASE";
@@ -66,24 +71,54 @@ struct Made {
 struct Path {
     made: Vec<Made>,
     next: Option<Choice>,
+    asleep: Asleep,
 }
+
+/// Workers that need not go on yet, and what their next steps have to do with.
+type Asleep = Vec<(usize, Touched)>;
+
+/// Workers, one bit for each.
+type Workers = u8;
 
 /// What was found of a case.
 #[derive(Default)]
 struct Found {
-    seen: HashSet<u64>,
+    /// Whether who has been tried may sleep.
+    sleeps: bool,
+    /// Which states, and who has been asleep there whenever one was come to.
+    seen: HashMap<u64, Workers>,
     ends: HashSet<u64>,
     /// Ways that have not been gone yet.
     left: Vec<Path>,
 }
 
 impl Found {
-    fn nothing() -> Self {
-        Self { left: vec![Path::default()], ..Self::default() }
+    fn nothing(sleeps: bool) -> Self {
+        Self { sleeps, left: vec![Path::default()], ..Self::default() }
     }
 
     fn is_whole(&self) -> bool {
         self.left.is_empty()
+    }
+
+    /// A way has come to a state; who can go on there that did not before.
+    fn come_to(&mut self, state: u64, acts: Vec<Act>, asleep: &Asleep) -> Vec<Act> {
+        let asleep = asleep.iter().fold(0, |all, (worker, _)| all | bit(*worker));
+        let awake = match self.seen.entry(state) {
+            Entry::Vacant(new) => {
+                new.insert(asleep);
+                !asleep
+            }
+            Entry::Occupied(mut known) => {
+                let before = known.insert(known.get() & asleep);
+                before & !asleep
+            }
+        };
+        let is_awake = |act: &Act| match act {
+            Act::Run(worker) => awake & bit(*worker) != 0,
+            Act::Nap => awake == Workers::MAX,
+        };
+        acts.into_iter().filter(is_awake).collect()
     }
 }
 
@@ -111,19 +146,20 @@ struct Way<'c> {
     run: Run,
     made: Vec<Made>,
     naps: usize,
+    asleep: Asleep,
 }
 
 impl Case {
     /// Goes all ways, or so many that they have that many states. Begins again whenever it shows that workers
     /// meet where that was not known.
-    fn explore(&self, races: Races, limit: usize) -> Found {
+    fn explore(&self, races: Races, sleeps: bool, limit: usize) -> Found {
         RACES.set(Some(races));
-        let mut found = Found::nothing();
+        let mut found = Found::nothing(sleeps);
         while found.seen.len() < limit {
             let Some(path) = found.left.pop() else { break };
             self.follow(path, &mut found);
             if RACES.with_borrow_mut(|races| races.as_mut().is_some_and(Races::take_found)) {
-                found = Found::nothing();
+                found = Found::nothing(sleeps);
             }
         }
         RACES.set(None);
@@ -132,25 +168,35 @@ impl Case {
 
     /// Goes a way to its end, or to what was seen before; notes which others lead off from it.
     fn follow(&self, path: Path, found: &mut Found) {
-        let mut way = Way { case: self, run: self.begin(), made: Vec::new(), naps: 0 };
+        let (run, asleep) = (self.begin(), path.asleep);
+        let mut way = Way { case: self, run, made: Vec::new(), naps: 0, asleep };
         for made in path.made {
             way.repeat(made);
         }
         if let Some(choice) = path.next {
             way.go(choice, found);
         }
-        while found.seen.insert(way.fingerprint()) {
-            way.run.check();
-            let acts = way.acts();
-            let Some((first, others)) = acts.split_first() else {
-                found.ends.insert(way.fingerprint());
-                anywhere(|| way.run.settle());
-                break;
-            };
-            for other in others {
-                found.left.push(way.and_then(Choice::from(*other)));
+        loop {
+            let (state, acts) = (way.fingerprint(), way.acts());
+            if !found.seen.contains_key(&state) {
+                way.run.check();
             }
-            way.go(Choice::from(*first), found);
+            if acts.is_empty() {
+                if found.ends.insert(state) {
+                    anywhere(|| way.run.settle());
+                }
+                found.seen.insert(state, 0);
+                break;
+            }
+            let mut acts = found.come_to(state, acts, &way.asleep);
+            let Some(first) = acts.pop() else { break };
+            let (steps, asleep) = (way.made.len(), way.asleep.clone());
+            let tried = way.go(Choice::from(first), found).filter(|_| found.sleeps);
+            for other in acts {
+                let made = way.made[..steps].to_vec();
+                let asleep = asleep.iter().cloned().chain(tried.clone()).collect();
+                found.left.push(Path { made, next: Some(Choice::from(other)), asleep });
+            }
         }
         way.run.crew.disband();
     }
@@ -174,6 +220,10 @@ impl Case {
     }
 }
 
+fn bit(worker: usize) -> Workers {
+    1 << worker
+}
+
 /// Does something in which it does not matter where workers meet.
 fn anywhere(action: impl FnOnce()) {
     let races = RACES.take();
@@ -186,31 +236,38 @@ impl Way<'_> {
     fn acts(&self) -> Vec<Act> {
         let crew = &self.run.crew;
         let acts: Vec<Act> = crew.ready().into_iter().map(Act::Run).collect();
+        let sleeps = |(worker, _): &(usize, Touched)| acts.contains(&Act::Run(*worker));
+        assert!(self.asleep.iter().all(sleeps), "who sleeps cannot go on");
         if acts.is_empty() && self.naps < NAPS && !crew.next_timer().is_never() {
             return vec![Act::Nap];
         }
         acts
     }
 
-    /// What is behind it, and a step more.
-    fn and_then(&self, next: Choice) -> Path {
-        Path { made: self.made.clone(), next: Some(next) }
-    }
-
-    /// Makes a choice, and notes the ways in which what was left to chance comes out otherwise.
-    fn go(&mut self, choice: Choice, found: &mut Found) {
+    /// Makes a choice, and notes the ways in which what was left to chance comes out otherwise. Who has gone
+    /// on can sleep wherever another one does instead, unless chance had a part in it.
+    fn go(&mut self, choice: Choice, found: &mut Found) -> Option<(usize, Touched)> {
         self.run.world.rng.decide(&choice.coins);
+        take_touched();
         self.run.advance(choice.act);
+        let touched = take_touched();
         let coins = self.run.world.rng.take_asked();
         for at in choice.coins.len()..coins.len() {
             let other = Choice { coins: [&coins[..at], &[true]].concat(), ..choice };
-            found.left.push(self.and_then(other));
+            let (made, asleep) = (self.made.clone(), self.asleep.clone());
+            found.left.push(Path { made, next: Some(other), asleep });
         }
+        self.asleep.retain(|(_, sleeper)| !sleeper.meets(&touched));
+        let first = match choice.act {
+            Act::Run(worker) if coins.is_empty() => Some((worker, touched)),
+            _ => None,
+        };
         let trace = match choice.act {
             Act::Run(worker) => self.run.crew.members[worker].trace(),
             Act::Nap => Trace::default(),
         };
         self.add(Made { choice: Choice { coins, ..choice }, trace });
+        first
     }
 
     /// Makes a step that was made before.
@@ -296,7 +353,7 @@ fn keeps_its_promises_in_whatever_way_small_cases_go() {
     let mut sums = BTreeMap::<&str, Sum>::new();
     for case in cases().iter().filter(|case| case.name.contains(&only)) {
         let begun = Instant::now();
-        let found = case.explore(Races::default(), limit());
+        let found = case.explore(Races::default(), true, limit());
         let took = begun.elapsed();
         let (states, ends) = (found.seen.len(), found.ends.len());
         let whole = if found.is_whole() { "all" } else { "the first" };
@@ -312,10 +369,25 @@ fn keeps_its_promises_in_whatever_way_small_cases_go() {
 /// Where workers do not meet there is no need to stop.
 #[test]
 fn goes_to_the_same_ends_as_if_workers_stopped_at_each_access() {
-    let case = smallest();
-    let (few, all) =
-        (case.explore(Races::default(), usize::MAX), case.explore(Races::everywhere(), usize::MAX));
+    let explore = |races| smallest().explore(races, true, usize::MAX);
+    let (few, all) = (explore(Races::default()), explore(Races::everywhere()));
     println!("{} states instead of {}", few.seen.len(), all.seen.len());
     assert!(few.seen.len() < all.seen.len() / 2);
     assert_eq!(few.ends, all.ends);
+}
+
+/// Who sleeps would have come to no other state.
+#[test]
+fn sees_all_states_though_workers_sleep() {
+    let mut compared = 0;
+    for case in cases().iter().chain([&smallest()]) {
+        let all = case.explore(Races::default(), false, DEFAULT_STATES as usize);
+        if all.is_whole() {
+            let found = case.explore(Races::default(), true, usize::MAX);
+            let states = |found: &Found| found.seen.keys().copied().collect::<BTreeSet<_>>();
+            assert!(states(&found) == states(&all), "{}", case.name);
+            compared += 1;
+        }
+    }
+    assert!(compared > 20, "{compared} were compared");
 }

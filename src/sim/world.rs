@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::fiber::{aside, is_worker, stop, this_worker};
 use super::host::{Passage, Sim};
 use super::ledger::{Id, Ledger, Pid, Take};
 use super::plan::Plan;
+use super::races::{Books, note};
 use super::rng::Rng;
 use crate::gate::Gate;
 use crate::gate::time::Moment;
@@ -58,6 +59,7 @@ unsafe impl RawMutex for Lock {
             WAITS.set(true);
             stop();
             WAITS.set(false);
+            note(ptr::from_ref(self) as usize, true);
         }
         LOCKED.set(true);
         HOLDER.set(this_worker());
@@ -70,6 +72,7 @@ unsafe impl RawMutex for Lock {
     unsafe fn unlock(&self) {
         self.0.set(false);
         LOCKED.set(false);
+        note(ptr::from_ref(self) as usize, true);
         if is_worker() && !std::thread::panicking() {
             let world = HERE.with_borrow(Weak::upgrade);
             aside(|| world.iter().for_each(|world| world.is_unlocked()));
@@ -82,7 +85,7 @@ pub struct World {
     pub zone: Zone<Lock>,
     pub rng: Rng,
     pub plan: Plan,
-    pub ledger: RefCell<Ledger>,
+    pub ledger: Books,
     /// No fault has happened that a lost wake could be put down to.
     pub calm: Cell<bool>,
     /// Nothing more is broken.
@@ -141,7 +144,7 @@ impl World {
             zone,
             rng,
             plan,
-            ledger: RefCell::new(Ledger::new(NAMES)),
+            ledger: Books::new(Ledger::new(NAMES)),
             calm: Cell::new(true),
             settling: Cell::new(false),
             quitting: Cell::new(false),
@@ -165,6 +168,7 @@ impl World {
 
     /// A number for a request or a caller.
     pub fn new_id(&self) -> u64 {
+        self.ledger.touch(true);
         self.last_id.set(self.last_id.get() + 1);
         self.last_id.get()
     }
