@@ -5,6 +5,7 @@ mod account;
 mod fingerprint;
 mod outage;
 mod promises;
+mod record;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use crate::gate::totals::Totals;
 use crate::gate::{Arrival, Cause, Change, State};
 use crate::worker::Ending;
 use account::Account;
+pub use record::{Counts, Place, Record};
 
 /// How many places those who came during a release may gain in the end, and how many may be left.
 const WINDOW: Ticket = 256;
@@ -25,62 +27,6 @@ pub type Id = u64;
 
 /// A worker's process id.
 pub type Pid = u32;
-
-/// Where a request is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Nobody has decided about it, or its body is awaited.
-    Arriving,
-    Held,
-    /// Out of the queue, as its client has gone or its time is up.
-    Withdrawn,
-    /// Let go in its turn, but not on its way yet.
-    LetGo,
-    Through,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct Record {
-    pub app: usize,
-    pub worker: Pid,
-    pub place: Place,
-    ticket: Ticket,
-    /// The totals know how its hold came to an end, if it was held.
-    counted: bool,
-    /// Since which step it is in flight, for all to see.
-    in_flight: Option<u64>,
-    /// Its app had no room to count it.
-    unattributed: bool,
-    pub released: bool,
-    /// The number of the canary that it belongs to, 0 for none.
-    canary: u64,
-    /// A good answer to it, as a canary's, has begun.
-    answers: bool,
-    /// The step at which it came to be held, or came back.
-    came_at: u64,
-    /// The step at which its worker looked who is first, to let it go.
-    let_go_at: u64,
-    /// From which ticket on it could overtake others then.
-    mingling: Option<Ticket>,
-    /// A byte of it was sent to a backend.
-    sent: bool,
-    replayed: bool,
-    /// How often its app had been closed when it took its ticket, and when it had arrived, if it did
-    /// before that.
-    closing: u64,
-    before: Option<Moment>,
-}
-
-/// How many requests of an app are where, in one worker.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub held: u32,
-    pub in_flight: u32,
-    pub upgraded: u32,
-    pub released: u32,
-    pub canary: u32,
-    pub unattributed: u32,
-}
 
 /// A worker, as seen from outside.
 #[derive(Clone, Copy, Debug, Default)]
@@ -135,25 +81,7 @@ impl Ledger {
     }
 
     pub fn arrive(&mut self, id: Id, app: usize, worker: Pid) {
-        let record = Record {
-            app,
-            worker,
-            place: Place::Arriving,
-            ticket: NO_TICKET,
-            counted: true,
-            in_flight: None,
-            unattributed: false,
-            released: false,
-            canary: 0,
-            answers: false,
-            came_at: 0,
-            let_go_at: 0,
-            mingling: None,
-            sent: false,
-            replayed: false,
-            closing: 0,
-            before: None,
-        };
+        let record = Record::new(app, worker);
         assert!(self.records.insert(id, record).is_none(), "request {id} arrives twice");
     }
 
@@ -461,15 +389,5 @@ impl Ledger {
         let record = self.record(id);
         assert!(!record.counted, "request {id} ends in two ways");
         record.counted = true;
-    }
-}
-
-impl Counts {
-    fn add(&mut self, record: &Record) {
-        self.held += u32::from(record.place == Place::Held);
-        self.in_flight += u32::from(record.in_flight.is_some());
-        self.released += u32::from(record.released);
-        self.canary += u32::from(record.canary != 0);
-        self.unattributed += u32::from(record.unattributed);
     }
 }
