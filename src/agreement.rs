@@ -8,6 +8,7 @@
 //! This part does no input or output, so that the simulation can run it.
 
 mod apps;
+mod desk;
 #[cfg(test)]
 mod tests;
 
@@ -15,8 +16,9 @@ use std::io;
 
 use parking_lot::lock_api::RawMutex;
 
-use apps::Decision;
-pub use apps::{Told, restore};
+pub use apps::restore;
+use apps::{Decision, Told};
+pub use desk::{Desk, Office, Report, Writing, catch_up, change, end, follow, keep_up};
 
 use crate::gate::Change;
 use crate::gate::lane::Survey;
@@ -71,7 +73,7 @@ pub struct Draft<R: RawMutex + 'static> {
 
 /// Takes up what another nginx wrote. Without room for all of it, nothing may be written, or the other would
 /// take what is missing there for resumed.
-pub fn take_up<W: World>(world: &W, saved: &Saved) -> io::Result<()> {
+fn take_up<W: World>(world: &W, saved: &Saved) -> io::Result<()> {
     if saved.serial > world.zone().serial() {
         // In this order: a worker that dies in between leaves it to the next.
         apps::adopt(world, saved)?;
@@ -81,7 +83,7 @@ pub fn take_up<W: World>(world: &W, saved: &Saved) -> io::Result<()> {
 }
 
 /// What the file has to say that says something `known` so far; `None` if it need not be written.
-pub fn draft<W: World>(world: &W, known: Option<&Saved>, told: Told) -> Option<Draft<W::Lock>> {
+fn draft<W: World>(world: &W, known: Option<&Saved>, told: Told) -> Option<Draft<W::Lock>> {
     let zone = world.zone();
     let (apps, decisions) = apps::snapshot(world);
     if known.map_or(apps.is_empty(), |known| apps::is_same(&known.apps, &apps, told)) {

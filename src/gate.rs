@@ -199,6 +199,12 @@ impl Gate {
         self.state == State::Paused && self.pauses == pause
     }
 
+    /// Whether the state was decided here and the file has not been told: it is newer than what is there. What
+    /// followed by itself is not: another nginx that pauses again what was released here has the last word.
+    pub fn is_newer_than_file(&self) -> bool {
+        self.decisions > self.told
+    }
+
     /// Decides about a request that reaches the gate; `held` are there already, and `max_held`
     /// (if not 0) may be.
     pub fn arrive(&mut self, held: u32, max_held: u32) -> Arrival {

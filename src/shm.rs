@@ -155,6 +155,7 @@ impl<R: RawMutex> Zone<R> {
             addr_of_mut!((*header).ended).write(Shared32::new(0));
             addr_of_mut!((*header).changes).write(Shared64::new(0));
             addr_of_mut!((*header).serial).write(Shared64::new(0));
+            addr_of_mut!((*header).unwritten).write(Shared32::new(0));
             addr_of_mut!((*header).abandoned).write(Shared64::new(0));
             let never = Moment::NEVER.as_micros();
             addr_of_mut!((*header).last_abandoned).write(Shared64::new(never));
@@ -301,6 +302,21 @@ impl<R: RawMutex> Zone<R> {
 
     pub fn set_serial(&self, serial: u64) {
         self.header.serial.set(serial);
+    }
+
+    /// Leaves it to the other workers to write to the state file what has changed.
+    pub fn leave_unwritten(&self) {
+        self.header.unwritten.set(1);
+    }
+
+    /// Whether a worker has left that, and nobody has taken it over.
+    pub fn is_unwritten(&self) -> bool {
+        self.header.unwritten.get() != 0
+    }
+
+    /// Whether this worker is the one to take it over.
+    pub fn take_unwritten(&self) -> bool {
+        self.is_unwritten() && self.header.unwritten.swap(0) != 0
     }
 
     /// The number of the configuration that nginx runs with, counted since the zone was made.

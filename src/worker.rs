@@ -24,7 +24,7 @@ use crate::gate::time::Moment;
 use crate::gate::{BATCH, Gate, State};
 use crate::shm::{AppId, Entry, WATCH_INTERVAL, Watch, Zone};
 pub use admission::{Decision, Place};
-pub use calls::Changed;
+pub use calls::{Changed, If};
 pub use host::{Fact, Host, Step, Task, Told, When};
 pub use outage::Patience;
 pub use passage::{Ending, Passage, Stage};

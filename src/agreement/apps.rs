@@ -78,7 +78,7 @@ fn adopt_app<W: World>(world: &W, saved: &SavedApp) -> Result<(), Full> {
     let (zone, now) = (world.zone(), W::Clock::now());
     let mut locked = zone.lock();
     let app = locked.find_or_create(&saved.name, usize::MAX)?;
-    if locked.gate(app).is_some_and(is_newer_here) {
+    if locked.gate(app).is_some_and(Gate::is_newer_than_file) {
         return Ok(());
     }
     if is_over::<W::Clock>(saved, now) {
@@ -105,7 +105,7 @@ fn resume<W: World>(world: &W, app: AppId, name: &[u8], saved: Option<&SavedApp>
     let change = locked.update(app, |gate| {
         let policy = saved.map_or(gate.policy, |saved| saved.policy);
         let disable = |gate: &mut Gate| gate.disable(now, policy, 0, &survey);
-        (is_called(gate) && !is_newer_here(gate)).then(|| following(gate, disable))
+        (is_called(gate) && !gate.is_newer_than_file()).then(|| following(gate, disable))
     });
     drop(locked);
     report(world, app, name, change.flatten());
@@ -122,13 +122,6 @@ pub(super) fn following(gate: &mut Gate, change: impl FnOnce(&mut Gate) -> Chang
     let change = change(gate);
     gate.decisions = decisions;
     change
-}
-
-/// Whether an app's state was decided here and the file has not been told: it is newer than what is
-/// there. What followed by itself is not: another nginx that pauses again what was released here has
-/// the last word.
-fn is_newer_here(gate: &Gate) -> bool {
-    gate.decisions > gate.told
 }
 
 fn report<W: World>(world: &W, app: AppId, name: &[u8], change: Option<Change>) {
@@ -170,7 +163,7 @@ pub(super) fn snapshot<W: World>(world: &W) -> (Vec<SavedApp>, Vec<Decision>) {
     for app in locked.apps() {
         let Some(gate) = locked.gate(app) else { continue };
         let name = locked.name(app);
-        if is_newer_here(gate) {
+        if gate.is_newer_than_file() {
             decisions.push(Decision { app, name: name.to_vec(), number: gate.decisions });
         }
         if gate.state() != State::Open && !gate.is_in_outage() {

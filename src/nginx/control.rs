@@ -22,7 +22,6 @@ use crate::nginx::conf::app::app_name;
 use crate::nginx::ffi::boundary::guarded;
 use crate::nginx::ffi::request::{Handler, Request};
 use crate::nginx::host::Worker;
-use crate::nginx::store::Store;
 use crate::shm::MAX_NAME;
 use answer::Answer;
 use changes::{Calling, Reply};
@@ -38,9 +37,9 @@ impl Handler for Control {
             if let Err(rc) = request.discard_body() {
                 return rc;
             }
-            let changes = Store::changes();
+            let changes = written::changes();
             match reply(request).unwrap_or_else(Reply::Now) {
-                Reply::Now(answer) if Store::changes() == changes => {
+                Reply::Now(answer) if written::changes() == changes => {
                     answer::send(request, &answer).unwrap_or(FAILED)
                 }
                 Reply::Now(answer) => written::send(request, answer),

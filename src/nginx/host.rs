@@ -3,14 +3,17 @@
 use core::cell::{Cell, OnceCell, UnsafeCell};
 use core::ptr;
 use core::time::Duration;
+use std::io;
 use std::path::PathBuf;
 
 use nginx_sys::{NGX_LOG_NOTICE, NGX_LOG_WARN, ngx_http_request_t, ngx_pool_cleanup_t};
 
+use crate::agreement::Desk;
 use crate::control::args::shown;
 use crate::gate::time::Moment;
 use crate::gate::{Cause, Change};
 use crate::nginx::conf::coverage;
+use crate::nginx::ffi::background::Work;
 use crate::nginx::ffi::event::{Called, Event};
 use crate::nginx::ffi::globals::is_exiting;
 use crate::nginx::ffi::local::Local;
@@ -26,9 +29,6 @@ use probe::Probes;
 
 pub type Worker = worker::Worker<Nginx>;
 pub type Passage = worker::Passage<Nginx>;
-
-/// How long what changed by itself, as at the end of a release, waits to be written with more of it.
-const SAVE_AFTER: Duration = Duration::from_millis(100);
 
 static HERE: Local<OnceCell<Worker>> = Local::new(OnceCell::new());
 
@@ -50,11 +50,7 @@ pub struct Nginx {
     timer: Event<'static>,
     /// Where the state is kept.
     pub state_file: Option<PathBuf>,
-    /// When the state file, which could not be written yet, is tried again.
-    pub retry: Cell<Moment>,
-    /// When it is told of what changed by itself: each write waits for the disk, and what the file says
-    /// until then means the same, or is safe.
-    pub save: Cell<Moment>,
+    pub desk: Desk<Work<io::Result<()>>>,
     /// When it last said that connections, or the zone's room, run out.
     warned: Cell<Moment>,
 }
@@ -166,8 +162,7 @@ impl Nginx {
             timer,
             state_file,
             probes: Probes::default(),
-            retry: Cell::new(Moment::NEVER),
-            save: Cell::new(Moment::NEVER),
+            desk: Desk::new(),
             warned: Cell::new(Moment::default()),
         }
     }
@@ -230,7 +225,7 @@ impl Host for Nginx {
     }
 
     fn due(&self) -> Moment {
-        self.retry.get().min(self.save.get())
+        self.desk.due()
     }
 
     fn ring(&self, slots: impl Iterator<Item = usize>) {
@@ -292,7 +287,7 @@ impl Host for Nginx {
                     log_change_by_itself(name, change, held, left_out);
                 }
                 if self.state_file.is_some() {
-                    self.save.set(self.save.get().min(now.plus(SAVE_AFTER)));
+                    self.desk.note_change(now);
                 }
             }
             Told::Leaves { holding } => {
@@ -332,12 +327,6 @@ impl Worker {
     /// This process becomes a worker.
     pub fn begin(start: impl FnOnce() -> Self) -> &'static Self {
         HERE.get().get_or_init(start)
-    }
-
-    /// When the state file, which could not be written yet, is to be tried again.
-    pub fn retry_at(&self, at: Moment) {
-        self.host.retry.set(at);
-        self.arm(clock::now());
     }
 }
 

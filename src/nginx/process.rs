@@ -66,7 +66,7 @@ fn enter(cycle: Cycle<'_>) {
     zone.note_change();
     worker.ring_others();
     if let Some(store) = Store::of(worker) {
-        store.begin(worker);
+        store.begin();
     }
     worker.look();
 }
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
         worker.notice_exit();
         // Nothing is put off any more.
         if let Some(store) = Store::of(worker) {
-            store.end(worker);
+            store.end();
         }
         worker.zone.leave(worker.slot);
         bells::ring(worker.zone.slots());

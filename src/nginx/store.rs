@@ -1,139 +1,73 @@
 //! Keeps the apps' states in a file, and follows the file when another nginx writes it.
 //!
-//! Whoever changes a state by a call first takes the lock (a file beside it), takes up what is newer in
-//! the file, changes the state and writes the file; where somebody has the lock, the state is changed
-//! first. What changes by itself is written a little later, for all apps at once. So two nginxes, as there are during a binary upgrade, agree about it. Each
-//! worker watches the directory.
+//! What is written and when, and what two nginxes, as there are during a binary upgrade, do with each other's changes, is
+//! the agreement's. Each worker watches the directory.
 
-mod desk;
 mod file;
-mod write;
+mod restore;
 
+use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::iter;
+use std::time::Duration;
 
 use nginx_sys::{NGX_LOG_ERR, NGX_LOG_NOTICE, ngx_log_t};
 
 use self::file::{StateFile, quoted};
-use crate::agreement::{self, Clock, World};
-use crate::control::args::shown;
+pub use self::restore::{load, supersede};
+use crate::agreement::{self, Clock, Desk, Draft, Office, Report, World, Writing};
 use crate::gate::lane::Survey;
 use crate::gate::time::Moment;
 use crate::gate::{Cause, Change};
+use crate::nginx::ffi::background::{self, Work};
 use crate::nginx::ffi::client::Connection;
 use crate::nginx::ffi::watched::Watched;
-use crate::nginx::ffi::{clock, inotify};
+use crate::nginx::ffi::{bells, clock, inotify};
 use crate::nginx::host::{Worker, log_change};
 use crate::nginx::zone::{Zone, ZoneLock};
-use crate::shm::{AppId, Full};
-use crate::state_file::{Saved, SavedApp};
+use crate::shm::AppId;
+use crate::state_file::Saved;
 
-/// What keeps the state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
+/// For how long a worker that ends waits for the lock.
+const LAST_PATIENCE: Duration = Duration::from_millis(100);
+
+/// What keeps the state, for a worker.
+pub struct Store<'w> {
+    worker: &'w Worker,
     file: StateFile,
 }
 
-impl Store {
-    /// The path is absolute.
-    pub fn new(path: PathBuf) -> Self {
-        Self { file: StateFile::new(path) }
-    }
-
+impl<'w> Store<'w> {
     /// The worker's.
-    pub fn of(worker: &Worker) -> Option<Self> {
-        worker.host.state_file.clone().map(Self::new)
-    }
-
-    /// Restores what a former nginx left, into a zone that is new.
-    pub fn load(&self, zone: &Zone, log: *mut ngx_log_t) -> Result<(), String> {
-        let say = |level: u32, line: &str| {
-            ngx::ngx_log_error!(
-                level,
-                log,
-                "intermission: state file {} {line}",
-                self.file.shown()
-            );
-        };
-        match self.file.read() {
-            Ok(None) => say(NGX_LOG_NOTICE, "is not there yet: all apps are open"),
-            Err(problem) => {
-                let line = format!("{problem}: all apps are open, also those that were paused");
-                say(NGX_LOG_ERR, &line);
-            }
-            Ok(Some(saved)) => {
-                for app in &saved.apps {
-                    say(NGX_LOG_NOTICE, &self.load_app(zone, app)?);
-                }
-                zone.set_serial(saved.serial);
-            }
-        }
-        Ok(())
-    }
-
-    /// The file becomes that of an nginx that runs: what it says is of an earlier day.
-    pub fn supersede(&self, zone: &Zone) {
-        if let Ok(Some(saved)) = self.file.read() {
-            zone.set_serial(zone.serial().max(saved.serial));
-        }
-    }
-
-    /// Restores an app, and says so.
-    fn load_app(&self, zone: &Zone, saved: &SavedApp) -> Result<String, String> {
-        let (name, was) = (shown(&saved.name), saved.state.name());
-        match agreement::restore::<Clocks, _>(zone, saved) {
-            Ok(true) => Ok(format!("says that app \"{name}\" is {was}")),
-            Ok(false) => Ok(format!("says that app \"{name}\" was {was}: by now it is open")),
-            Err(Full) => Err(format!(
-                "intermission: state file {} has more apps than the zone has room for: enlarge \
-                 intermission_zone",
-                self.file.shown()
-            )),
-        }
+    pub fn of(worker: &'w Worker) -> Option<Self> {
+        let file = StateFile::new(worker.host.state_file.clone()?);
+        Some(Self { worker, file })
     }
 
     /// Begins to follow the file: what is newer there is taken up, what is newer here is written.
-    pub fn begin(&self, worker: &Worker) {
-        self.catch_up(worker);
+    pub fn begin(&self) {
+        agreement::catch_up(self);
         if let Err(error) = inotify::watch::<Directory>(self.file.directory()) {
             self.complain("cannot be watched", &error);
         }
     }
 
-    /// Looks whether another nginx wrote the file.
-    fn follow(&self, worker: &Worker) {
-        let newer = |saved: &Saved| saved.serial > worker.zone.serial();
-        if matches!(self.file.read(), Ok(Some(saved)) if newer(&saved)) {
-            self.catch_up(worker);
+    /// Makes a change that the file has to know of. It is told whether all is known here that another nginx
+    /// has called for.
+    pub fn change<T>(&self, change: impl FnOnce(bool) -> T) -> T {
+        agreement::change(self, change)
+    }
+
+    /// Does what has fallen due.
+    pub fn keep_up(worker: &'w Worker) {
+        if worker.host.desk.has_work(&worker.zone, clock::now()) {
+            Self::of(worker).iter().for_each(agreement::keep_up);
         }
     }
 
-    /// Takes up what another nginx wrote; returns what the file says.
-    fn take_up(&self, worker: &Worker) -> io::Result<Option<Saved>> {
-        match self.file.read() {
-            Ok(Some(saved)) => {
-                agreement::take_up(worker, &saved)?;
-                Ok(Some(saved))
-            }
-            Ok(None) => Ok(None),
-            Err(problem) => {
-                self.put_aside(problem);
-                Ok(None)
-            }
-        }
-    }
-
-    fn put_aside(&self, problem: String) {
-        let problem = io::Error::other(problem);
-        match self.file.put_aside() {
-            Ok(()) => self.complain("cannot be used, and is put aside", &problem),
-            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-                let bad = quoted(&self.file.bad());
-                self.complain(&format!("cannot be used, nor put aside as {bad}"), &problem);
-            }
-            // Writing fails as well then, and says so.
-            Err(_) => {}
-        }
+    /// Writes down what there still is, as the worker ends.
+    pub fn end(&self) {
+        agreement::end(self);
     }
 
     fn complain(&self, what: &str, error: &io::Error) {
@@ -141,9 +75,12 @@ impl Store {
     }
 
     fn say(&self, level: u32, line: &str) {
-        let log = ngx::log::ngx_cycle_log().as_ptr();
-        ngx::ngx_log_error!(level, log, "intermission: state file {} {line}", self.file.shown());
+        say(&self.file, ngx::log::ngx_cycle_log().as_ptr(), level, line);
     }
+}
+
+fn say(file: &StateFile, log: *mut ngx_log_t, level: u32, line: &str) {
+    ngx::ngx_log_error!(level, log, "intermission: state file {} {line}", file.shown());
 }
 
 /// The clocks of this machine.
@@ -163,24 +100,95 @@ impl Clock for Clocks {
     }
 }
 
-impl World for Worker {
+impl World for Store<'_> {
     type Lock = ZoneLock;
     type Clock = Clocks;
 
     fn zone(&self) -> Zone {
-        self.zone
+        self.worker.zone
     }
 
     fn survey(&self, app: AppId) -> Survey {
-        Self::survey(self, app)
+        self.worker.survey(app)
     }
 
     fn notify(&self) {
-        Self::notify(self);
+        self.worker.notify();
     }
 
     fn followed(&self, name: &[u8], change: &Change, held: u32) {
         log_change(name, change, held, Cause::StateFile.name());
+    }
+}
+
+impl Office for Store<'_> {
+    type FileLock = File;
+    type Writing = Work<io::Result<()>>;
+
+    fn desk(&self) -> &Desk<Self::Writing> {
+        &self.worker.host.desk
+    }
+
+    fn try_lock(&self) -> io::Result<Option<File>> {
+        self.file.try_lock()
+    }
+
+    fn lock(&self) -> io::Result<File> {
+        self.file.lock(LAST_PATIENCE)
+    }
+
+    fn read(&self) -> Result<Option<Saved>, String> {
+        self.file.read()
+    }
+
+    fn put_aside(&self, problem: String) {
+        let problem = io::Error::other(problem);
+        match self.file.put_aside() {
+            Ok(()) => self.complain("cannot be used, and is put aside", &problem),
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                let bad = quoted(&self.file.bad());
+                self.complain(&format!("cannot be used, nor put aside as {bad}"), &problem);
+            }
+            // Writing fails as well then, and says so.
+            Err(_) => {}
+        }
+    }
+
+    fn write(&self, draft: Draft<ZoneLock>, lock: File) -> io::Result<Self::Writing> {
+        let (slot, file) = (self.worker.slot, self.file.clone());
+        let write = move || {
+            let written = draft.write(&file);
+            drop(lock);
+            written
+        };
+        background::start(write, move || bells::ring(iter::once(slot)))
+    }
+
+    fn arm(&self) {
+        self.worker.arm(clock::now());
+    }
+
+    fn report(&self, report: Report<'_>) {
+        match report {
+            Report::NotWritten(error) => {
+                self.complain("cannot be written, so that a pause would not outlive nginx", error);
+            }
+            Report::NotFollowed(error) => self.complain("cannot be followed", error),
+            Report::Written => {
+                self.say(NGX_LOG_NOTICE, "could be written again, and says what is so");
+            }
+        }
+    }
+}
+
+impl Writing for Work<io::Result<()>> {
+    fn is_over(&self) -> bool {
+        Self::is_over(self)
+    }
+
+    fn result(self) -> io::Result<()> {
+        let defect = |_| Err(io::Error::other("a defect of the module"));
+        Self::result(self).unwrap_or_else(defect)
     }
 }
 
@@ -192,7 +200,7 @@ impl Watched for Directory {
         let Some(worker) = Worker::here() else { return };
         let Some(store) = Store::of(worker) else { return };
         if inotify::was_replaced(watch, store.file.name()) {
-            store.follow(worker);
+            agreement::follow(&store);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which app is where: found by name, made when needed, forgotten when idle and room is needed.
 
-use core::cell::UnsafeCell;
+use core::cell::{Cell, UnsafeCell};
 
 use parking_lot::lock_api::{MutexGuard, RawMutex};
 
@@ -178,7 +178,7 @@ impl<'z, R: RawMutex> Locked<'z, R> {
     /// for their slots would cost the room for holding, so that is how it is.
     fn spare_chunk(&mut self, app: AppId, search: usize) -> Option<u32> {
         let has_lanes = |index: &Shared32| index.get() != 0;
-        let idle = self.find_idle(search, |other, record| {
+        let idle = self.find_idle(search, |_, other, record| {
             other != app && record.lanes.iter().any(has_lanes)
         })?;
         let index = self.record(idle)?.lanes.iter().rfind(|index| has_lanes(index))?;
@@ -199,9 +199,19 @@ impl<'z, R: RawMutex> Locked<'z, R> {
         }
     }
 
-    /// Takes an app out that nothing is known of but its totals.
+    /// Takes an app out that nothing is known of but its totals: rather none of which the state file is still
+    /// to be told that it is open, or another nginx could have it paused again.
     fn forget_idle(&mut self, search: usize) -> Option<AppId> {
-        let app = self.find_idle(search, |_, _| true)?;
+        let spared = Cell::new(false);
+        let is_told = |locked: &Self, _, record: &App| {
+            let is_news = locked.read(&record.gate).is_newer_than_file();
+            spared.set(spared.get() || is_news);
+            !is_news
+        };
+        let app = match self.find_idle(search, is_told) {
+            None if spared.get() => self.find_idle(search, |_, _, _| true),
+            found => found,
+        }?;
         let record = self.record(app)?;
         record.word.give_away();
         self.unlink(app, record);
@@ -210,13 +220,17 @@ impl<'z, R: RawMutex> Locked<'z, R> {
 
     /// Finds an app that is open and idle, the least recently used ones first (by a clock: what was
     /// used since the hand last passed is spared once). Its entries are good no more.
-    fn find_idle(&mut self, search: usize, suits: impl Fn(AppId, &App) -> bool) -> Option<AppId> {
+    fn find_idle(
+        &mut self,
+        search: usize,
+        suits: impl Fn(&Self, AppId, &App) -> bool,
+    ) -> Option<AppId> {
         // Twice round: the first time may only take back that the records were used.
         for _ in 0..search.min(2 * self.zone.apps.len()) {
             let app = AppId(self.directory.hand);
             self.directory.hand = (self.directory.hand + 1) % self.directory.apps_used.max(1);
             let record = self.record(app)?;
-            let found = suits(app, record) && record.used.swap(0) == 0;
+            let found = suits(&*self, app, record) && record.used.swap(0) == 0;
             if found && self.is_idle(app, record) {
                 return Some(app);
             }

@@ -21,7 +21,7 @@ use crate::shared::{Shared32, Shared64};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"intermis");
 
 /// Changes with every change of the layout.
-pub const VERSION: u32 = 10;
+pub const VERSION: u32 = 11;
 
 /// As many processes as an nginx master can have (`NGX_MAX_PROCESSES`).
 pub const SLOTS: usize = 1024;
@@ -51,6 +51,8 @@ pub struct Header<R: RawMutex> {
     pub changes: Shared64,
     /// The serial number of the state file that the zone agrees with.
     pub serial: Shared64,
+    /// 1 if a worker has ended that could not write to that file what had changed.
+    pub unwritten: Shared32,
     /// How many requests were abandoned of those in [`WorkerSlot::unattributed`], and when the last
     /// one was, in microseconds.
     pub abandoned: Shared64,

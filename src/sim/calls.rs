@@ -9,7 +9,7 @@ use crate::gate::State;
 use crate::gate::policy::Policy;
 use crate::gate::time::Moment;
 use crate::shm::{AppId, Entry};
-use crate::worker::{Awaited, Found};
+use crate::worker::{Awaited, Found, If};
 
 #[derive(Clone, Debug)]
 pub enum Call {
@@ -86,7 +86,7 @@ impl Worker {
     }
 
     fn disable(&self, name: usize, policy: Policy, canary: u32) {
-        let Some((app, number)) = self.release_app(name, policy, canary, None) else { return };
+        let Some((app, number)) = self.release_app(name, policy, canary, If::Known) else { return };
         if canary > 0 {
             self.wait(app, name, Awaited::Verdict { canary: number }, None, false, policy);
         }
@@ -98,7 +98,7 @@ impl Worker {
         name: usize,
         policy: Policy,
         canary: u32,
-        only: Option<u64>,
+        only: If,
     ) -> Option<(AppId, u64)> {
         let changed = self.release(World::name(name).as_bytes(), policy, (canary, None), only)?;
         self.notify();
@@ -135,7 +135,7 @@ impl Worker {
                 return;
             }
             if let (Awaited::Quiet { pause, .. }, false) = (caller.awaited, caller.keep) {
-                self.release_app(caller.name, caller.policy, 0, Some(pause));
+                self.release_app(caller.name, caller.policy, 0, If::InPause(pause));
             }
         }
         self.stop_waiting(&caller.entry);

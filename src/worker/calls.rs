@@ -27,6 +27,16 @@ impl Changed {
     }
 }
 
+/// When an app is resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum If {
+    /// While the pause of this number goes on.
+    InPause(u64),
+    Known,
+    /// In any case: another nginx may know it, and have paused it.
+    Any,
+}
+
 impl<H: Host> Worker<H> {
     /// Changes the gate of an app that need not be known yet. The others are to be notified then.
     pub fn change(
@@ -55,22 +65,26 @@ impl<H: Host> Worker<H> {
         locked.update(app, change).flatten()
     }
 
-    /// Resumes an app, `canary` of its requests (if not 0) ahead; if a `pause` is named, only while that
-    /// goes on. A canary that fails pauses it again, until `lasts` after now if that is given. `None` if the
-    /// pause is over, or no such app is known. The others are to be notified then.
+    /// Resumes an app, `canary` of its requests (if not 0) ahead. A canary that fails pauses it again, until
+    /// `lasts` after now if that is given. `None` if the pause is over, no such app is known, or there is no
+    /// room for it. The others are to be notified then.
     pub fn release(
         &self,
         name: &[u8],
         policy: Policy,
         (canary, lasts): (u32, Option<Duration>),
-        pause: Option<u64>,
+        only: If,
     ) -> Option<Changed> {
         let now = self.host.now();
         let mut locked = self.zone.lock();
-        let app = locked.find(name)?;
+        let app = match only {
+            If::Any => locked.find_or_create(name, SEARCH).ok()?,
+            _ => locked.find(name)?,
+        };
         let survey = self.zone.survey(app, self.slot, &self.host.liveness(now));
         let release = |gate: &mut Gate| {
-            pause.is_none_or(|pause| gate.is_in_pause(pause)).then(|| {
+            let applies = !matches!(only, If::InPause(pause) if !gate.is_in_pause(pause));
+            applies.then(|| {
                 let change = gate.disable(now, policy, canary, &survey);
                 if let Some(lasts) = lasts.filter(|_| gate.canary().is_some()) {
                     gate.deadline = now.plus(lasts);

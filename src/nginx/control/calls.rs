@@ -10,7 +10,7 @@ use crate::control::metrics::{self, Sample};
 use crate::gate::time::Moment;
 use crate::gate::{Gate, State};
 use crate::nginx::ffi::clock;
-use crate::worker::{Awaited, Host};
+use crate::worker::{Awaited, Host, If};
 
 impl Calling<'_> {
     pub fn status(&self, name: &[u8]) -> Answer {
@@ -82,10 +82,10 @@ impl Calling<'_> {
     }
 
     pub fn disable_all(&self, asked: &Disable) -> Answer {
-        let release_all = || {
+        let release_all = |_| {
             let known = self.known();
             let released = known.iter().filter(|(name, _)| {
-                let changed = self.release_in_zone(name, asked);
+                let changed = self.release_in_zone(name, asked, If::Known);
                 changed.is_some_and(|changed| {
                     !matches!(changed.change.from, State::Open | State::Releasing)
                 })

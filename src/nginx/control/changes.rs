@@ -9,7 +9,7 @@ use crate::nginx::ffi::request::Request;
 use crate::nginx::host::{Worker, log_change};
 use crate::nginx::store::Store;
 use crate::shm::AppId;
-use crate::worker::Changed;
+use crate::worker::{Changed, If};
 
 /// A call that is being answered.
 pub struct Calling<'r> {
@@ -29,22 +29,28 @@ impl Calling<'_> {
     /// Resumes an app as `asked`. `None` if the pause that is named there is over, or no such app is
     /// known.
     pub fn release(&self, name: &[u8], asked: &Disable) -> Option<Changed> {
-        self.and_save(|| self.release_in_zone(name, asked))
+        let only = |knows_all| match asked.pause {
+            Some(pause) => If::InPause(pause),
+            None if knows_all => If::Known,
+            None => If::Any,
+        };
+        self.and_save(|knows_all| self.release_in_zone(name, asked, only(knows_all)))
     }
 
     /// The same, but that the state file is not told.
-    pub fn release_in_zone(&self, name: &[u8], asked: &Disable) -> Option<Changed> {
-        let changed =
-            self.worker.release(name, asked.policy, (asked.canary, asked.lasts), asked.pause)?;
+    pub fn release_in_zone(&self, name: &[u8], asked: &Disable, only: If) -> Option<Changed> {
+        let canary = (asked.canary, asked.lasts);
+        let changed = self.worker.release(name, asked.policy, canary, only)?;
         self.tell(name, &changed);
         Some(changed)
     }
 
-    /// Makes a change that the state file has to know of, if there is one.
-    pub fn and_save<T>(&self, change: impl FnOnce() -> T) -> T {
+    /// Makes a change that the state file has to know of, if there is one. It is told whether all is known
+    /// here that another nginx has called for.
+    pub fn and_save<T>(&self, change: impl FnOnce(bool) -> T) -> T {
         match Store::of(self.worker) {
-            Some(store) => store.change(self.worker, change),
-            None => change(),
+            Some(store) => store.change(change),
+            None => change(true),
         }
     }
 
@@ -54,7 +60,7 @@ impl Calling<'_> {
         name: &[u8],
         action: impl FnOnce(&mut Gate) -> Change,
     ) -> Result<Changed, Answer> {
-        self.and_save(|| self.change_in_zone(name, action))
+        self.and_save(|_| self.change_in_zone(name, action))
     }
 
     /// Changes an app in the pause of this number. `None` if that is over.
@@ -64,7 +70,7 @@ impl Calling<'_> {
         pause: u64,
         action: impl FnOnce(&mut Gate) -> Change,
     ) -> Option<Changed> {
-        self.and_save(|| {
+        self.and_save(|_| {
             let changed = self.worker.change_in_pause(name, pause, action)?;
             self.tell(name, &changed);
             Some(changed)

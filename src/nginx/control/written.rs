@@ -8,7 +8,7 @@ use nginx_sys::{NGX_DONE, NGX_HTTP_INTERNAL_SERVER_ERROR, ngx_int_t};
 use super::answer::{self, Answer};
 use super::suspend::{is_late, stop, suspend};
 use crate::nginx::ffi::request::{Request, Then, Turn};
-use crate::nginx::store::Store;
+use crate::nginx::host::Worker;
 
 /// Longer than anything waits for the state file: it says itself when that takes too long.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -24,11 +24,21 @@ struct Kept<'r> {
     waits: Cell<bool>,
 }
 
+/// How often a call has changed something in this worker.
+pub fn changes() -> u64 {
+    Worker::here().map_or(0, |worker| worker.host.desk.changes())
+}
+
+/// Whether the state file has been told of the changes up to this, or the log says why not.
+fn is_settled(changes: u64) -> bool {
+    Worker::here().is_none_or(|worker| worker.host.desk.is_settled(changes))
+}
+
 /// Sends the answer to a call once the state file has been told of all that was changed up to now. A
 /// subrequest cannot wait, and nobody does for its answer.
 pub fn send(request: Request<'_>, answer: Answer) -> ngx_int_t {
-    let changes = Store::changes();
-    if Store::is_settled(changes) || !request.is_main() {
+    let changes = changes();
+    if is_settled(changes) || !request.is_main() {
         return answer::send(request, &answer).unwrap_or(FAILED);
     }
     let kept = Kept { request, answer, changes, waits: Cell::new(true) };
@@ -59,7 +69,7 @@ struct Woken;
 impl Turn for Woken {
     fn turn(request: Request<'_>) -> Then {
         let Some(kept) = request.pool().kept::<Kept<'_>>() else { return Then::Wait };
-        if !is_late(request) && !Store::is_settled(kept.changes) {
+        if !is_late(request) && !is_settled(kept.changes) {
             return Then::Wait;
         }
         kept.stop();

@@ -1,6 +1,7 @@
 //! How the zone is asked for, made, and taken over from one configuration to the next.
 
 use core::ptr::{self, NonNull};
+use std::path::Path;
 
 use crate::gate::State;
 use crate::nginx::conf::MainConf;
@@ -8,7 +9,7 @@ use crate::nginx::ffi::configuring::Configuring;
 use crate::nginx::ffi::cycle::Cycle;
 use crate::nginx::ffi::globals;
 use crate::nginx::ffi::memory::{Memory, Owner, Slab};
-use crate::nginx::store::Store;
+use crate::nginx::store;
 use crate::nginx::zone::{Zone, ZoneLock, attached};
 use crate::shm::Unfit;
 
@@ -29,12 +30,12 @@ pub fn add_zone(cf: &mut Configuring<'_>, size: usize) -> Option<()> {
 impl Owner for MainConf {
     fn init(&self, before: Option<&Self>, memory: Memory<'static>) -> Result<(), String> {
         let slab = memory.slab().ok_or_else(|| too_small(memory))?;
-        let store = store_of(self);
+        let file = self.state_file.as_deref();
         if let Some(known) = attached(memory) {
             let zone = known.map_err(|_| foreign())?;
-            let was_kept_by = |store: &Store| before.and_then(store_of).as_ref() == Some(store);
-            if let Some(store) = store.filter(|store| !was_kept_by(store)) {
-                store.supersede(&zone);
+            let former = before.and_then(|before| before.state_file.as_deref());
+            if let Some(file) = file.filter(|file| Some(*file) != former) {
+                store::supersede(file, &zone);
             }
             return Ok(());
         }
@@ -42,11 +43,11 @@ impl Owner for MainConf {
         if let Some(old) = running.filter(|old| *old != memory.size()) {
             return Err(resized(old, memory.size()));
         }
-        make_zone(memory, slab, store)
+        make_zone(memory, slab, file)
     }
 }
 
-fn make_zone(memory: Memory<'_>, slab: Slab<'static>, store: Option<Store>) -> Result<(), String> {
+fn make_zone(memory: Memory<'_>, slab: Slab<'static>, file: Option<&Path>) -> Result<(), String> {
     let room = slab.take_all().ok_or_else(|| too_small(memory))?;
     let place = NonNull::from(&mut *room).cast();
     let zone = Zone::create(room, worker_processes(), ZoneLock::of(slab));
@@ -54,15 +55,11 @@ fn make_zone(memory: Memory<'_>, slab: Slab<'static>, store: Option<Store>) -> R
         Unfit::TooSmall => too_small(memory),
         Unfit::Foreign => foreign(),
     })?;
-    if let Some(store) = store {
-        store.load(&zone, memory.log())?;
+    if let Some(file) = file {
+        store::load(file, &zone, memory.log())?;
     }
     slab.set_data(place);
     Ok(())
-}
-
-fn store_of(main: &MainConf) -> Option<Store> {
-    main.state_file.clone().map(Store::new)
 }
 
 fn foreign() -> String {
