@@ -20,6 +20,7 @@ mod life;
 mod nginxes;
 mod plan;
 mod races;
+mod request;
 mod rng;
 mod run;
 mod small;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::calls::{Call, Caller};
 use super::fiber::{REPEATS, aside};
 use super::ledger::{Id, Pid};
+use super::request::{Arriving, Reading, Request};
 use super::world::{Lock, World};
 use crate::gate::canary::Outcome;
 use crate::gate::lane::{Count, Lane};
@@ -19,31 +20,6 @@ use crate::worker::{self, Fact, Host, LEASE, Stage, Step, Task, Told, When};
 
 pub type Worker = worker::Worker<Sim>;
 pub type Passage = worker::Passage<Sim>;
-
-/// A request that arrives.
-#[derive(Clone, Copy, Debug)]
-pub struct Arriving {
-    pub id: Id,
-    pub app: usize,
-    pub bypasses: bool,
-    pub max_held: u32,
-    pub max_time: Duration,
-    /// What happens when its time is up.
-    pub passes: bool,
-    /// When its body comes.
-    pub body: Body,
-    pub interval: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
-    /// There is none, or it is there.
-    None,
-    /// When it is asked for, behind what is posted.
-    Soon,
-    /// When it is asked for, and the client sends it.
-    Late,
-}
 
 /// What comes to a worker from outside.
 #[derive(Clone, Debug)]
@@ -76,56 +52,6 @@ pub enum Posted {
     Task(Task),
     Body(Id),
     Caller(u64),
-}
-
-/// A request, as the simulation knows it.
-pub struct Request {
-    pub arriving: Arriving,
-    /// Whose gate it comes to.
-    pub app: Cell<usize>,
-    /// When its time is up.
-    pub until: Cell<Moment>,
-    pub body: Cell<Reading>,
-    pub gone: Cell<bool>,
-    /// When it first set out for a backend.
-    pub arrived: Cell<Moment>,
-    /// A byte of it was sent to the backend of its app, or to another one before.
-    pub sent: Cell<bool>,
-    pub broke: Cell<bool>,
-    /// It is held where it was taken back.
-    pub parked: Cell<bool>,
-    /// Its time is that of a pause, and stays so.
-    pub paused: Cell<bool>,
-    /// It was asked again already.
-    pub replayed: Cell<bool>,
-}
-
-impl Request {
-    fn fingerprint(&self) -> impl Hash + use<> {
-        let Self {
-            arriving,
-            app,
-            until,
-            body,
-            gone,
-            arrived,
-            sent,
-            broke,
-            parked,
-            paused,
-            replayed,
-        } = self;
-        let what = format!("{arriving:?}{body:?}");
-        let ways = [gone, sent, broke, parked, paused, replayed].map(Cell::get);
-        (what, ways, app.get(), until.get(), arrived.get())
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
-    Unread,
-    Asked,
-    Come,
 }
 
 pub struct Sim {

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::fiber::stop;
-use super::host::{Arriving, Body, Event, Passage, Posted, Reading, Request, Sim, Worker};
+use super::host::{Event, Passage, Posted, Sim, Worker};
 use super::ledger::Id;
+use super::request::{Arriving, Body, Reading, Request};
 use super::world::World;
 use crate::gate::State;
 use crate::gate::canary::Outcome;

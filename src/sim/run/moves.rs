@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::super::calls::{Call, Drain};
 use super::super::crew::{Crew, Member};
-use super::super::host::{Arriving, Body, Event};
+use super::super::host::Event;
 use super::super::ledger::Place;
+use super::super::request::{Arriving, Body};
 use super::super::world::NAMES;
 use super::{LONG, Run};
 use crate::gate::canary::Outcome;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::super::calls::{Call, Drain};
-use super::super::host::{Arriving, Body, Event};
+use super::super::host::Event;
+use super::super::request::{Arriving, Body};
 use super::super::run::LONG;
 use crate::gate::canary::Outcome;
 use crate::gate::policy::Policy;
