@@ -416,7 +416,7 @@ unsafe fn arrays<R: RawMutex>(memory: NonNull<u8>, apps: u32) -> (*mut App, *mut
 
 impl Directory {
     fn new() -> Self {
-        Self { apps_used: 0, chunks_used: 0, hand: 0, buckets: [NONE; BUCKETS] }
+        Self { apps_used: 0, chunks_used: 0, entering: NONE, hand: 0, buckets: [NONE; BUCKETS] }
     }
 }
 

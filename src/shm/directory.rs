@@ -1,6 +1,7 @@
 //! Which app is where: found by name, made when needed, forgotten when idle and room is needed.
 
 use core::cell::{Cell, UnsafeCell};
+use core::iter;
 
 use parking_lot::lock_api::{MutexGuard, RawMutex};
 
@@ -31,7 +32,8 @@ impl<'z, R: RawMutex> Locked<'z, R> {
 
     /// All apps that the zone knows.
     pub fn apps(&self) -> impl Iterator<Item = AppId> + use<R> {
-        (0..self.directory.apps_used).map(AppId)
+        let torn = self.torn();
+        (0..self.directory.apps_used).map(AppId).filter(move |app| Some(*app) != torn)
     }
 
     /// How many records and chunks have been handed out.
@@ -45,14 +47,24 @@ impl<'z, R: RawMutex> Locked<'z, R> {
 
     pub fn find(&self, name: &[u8]) -> Option<AppId> {
         let hash = hash(name);
-        let mut next = *self.directory.buckets.get(bucket(hash))?;
-        while let Some(record) = self.zone.apps.get(next as usize) {
-            if *self.read(&record.hash) == hash && self.read(&record.name).as_bytes() == name {
-                return Some(AppId(next));
-            }
-            next = *self.read(&record.next);
-        }
-        None
+        let is_named = |record: &App| {
+            *self.read(&record.hash) == hash && self.read(&record.name).as_bytes() == name
+        };
+        self.chain(hash).find(|(_, record)| is_named(record)).map(|(app, _)| app)
+    }
+
+    /// The apps that are found by this hash, and others with them.
+    fn chain(&self, hash: u32) -> impl Iterator<Item = (AppId, &App)> {
+        let at = |index: u32| Some((AppId(index), self.zone.apps.get(index as usize)?));
+        let first = self.directory.buckets.get(bucket(hash)).and_then(|first| at(*first));
+        iter::successors(first, move |(_, record)| at(*self.read(&record.next)))
+    }
+
+    /// The record that a worker had begun to give a name when it died: nobody finds it by that.
+    fn torn(&self) -> Option<AppId> {
+        let app = AppId(self.directory.entering);
+        let hash = *self.read(&self.record(app)?.hash);
+        self.chain(hash).all(|(other, _)| other != app).then_some(app)
     }
 
     /// The app of this name, made if it is new. An idle one is forgotten for it if need be:
@@ -64,7 +76,8 @@ impl<'z, R: RawMutex> Locked<'z, R> {
             return Ok(app);
         }
         let named = Name::new(name).ok_or(Full)?;
-        let app = self.unused().or_else(|| self.forget_idle(search)).ok_or(Full)?;
+        let app = self.torn().or_else(|| self.unused());
+        let app = app.or_else(|| self.forget_idle(search)).ok_or(Full)?;
         self.insert(app, named, hash(name));
         Ok(app)
     }
@@ -153,11 +166,9 @@ impl<'z, R: RawMutex> Locked<'z, R> {
         chunk.lanes.get(slot % CHUNK_LANES).ok_or(Full)
     }
 
-    fn unused(&mut self) -> Option<AppId> {
-        let next = self.directory.apps_used;
-        self.zone.apps.get(next as usize)?;
-        self.directory.apps_used = next + 1;
-        Some(AppId(next))
+    fn unused(&self) -> Option<AppId> {
+        let next = AppId(self.directory.apps_used);
+        self.record(next).map(|_| next)
     }
 
     /// A chunk, as the records name it.
@@ -188,6 +199,8 @@ impl<'z, R: RawMutex> Locked<'z, R> {
 
     fn insert(&mut self, app: AppId, name: Name, hash: u32) {
         let Some(record) = self.record(app) else { return };
+        self.directory.entering = app.0;
+        self.directory.apps_used = self.directory.apps_used.max(app.0 + 1);
         let next = self.directory.buckets.get(bucket(hash)).copied().unwrap_or(NONE);
         self.write(&record.name, name);
         self.write(&record.hash, hash);
@@ -197,6 +210,7 @@ impl<'z, R: RawMutex> Locked<'z, R> {
         if let Some(first) = self.directory.buckets.get_mut(bucket(hash)) {
             *first = app.0;
         }
+        self.directory.entering = NONE;
     }
 
     /// Takes an app out that nothing is known of but its totals: rather none of which the state file is still
@@ -213,6 +227,7 @@ impl<'z, R: RawMutex> Locked<'z, R> {
             found => found,
         }?;
         let record = self.record(app)?;
+        self.directory.entering = app.0;
         record.word.give_away();
         self.unlink(app, record);
         Some(app)

@@ -38,8 +38,8 @@ impl<R: RawMutex> Locked<'_, R> {
     /// Of what is read with it.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        let Directory { apps_used, chunks_used, hand, buckets } = &*self.directory;
-        (apps_used, chunks_used, hand, buckets).hash(&mut hasher);
+        let Directory { apps_used, chunks_used, entering, hand, buckets } = &*self.directory;
+        (apps_used, chunks_used, entering, hand, buckets).hash(&mut hasher);
         for app in self.apps() {
             (self.name(app), self.gate(app).map(|gate| gate.without_totals())).hash(&mut hasher);
         }

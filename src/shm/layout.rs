@@ -68,6 +68,8 @@ pub struct Header<R: RawMutex> {
 pub struct Directory {
     pub apps_used: u32,
     pub chunks_used: u32,
+    /// The record that is being given a name, or [`NONE`].
+    pub entering: u32,
     /// Where the search for an idle record goes on.
     pub hand: u32,
     pub buckets: [u32; BUCKETS],

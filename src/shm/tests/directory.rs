@@ -1,10 +1,13 @@
 //! Apps and lanes: who is found, who is forgotten, and who gets what is left.
 
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 
 use super::*;
 use crate::gate::Arrival;
 use crate::gate::lane::NO_TICKET;
+use crate::shared::hooks::BETWEEN;
 
 #[test]
 fn apps_are_found_by_their_whole_name() {
@@ -295,4 +298,38 @@ fn whoever_is_not_idle_keeps_its_lanes() {
     assert!(rich.pass(), "its entry has been good all the time");
     rich.leave();
     assert!(elsewhere(&zone, poor.app()).is_ok());
+}
+
+thread_local! {
+    /// How many accesses there are until the worker dies.
+    static LEFT: Cell<usize> = const { Cell::new(0) };
+}
+
+#[test]
+fn who_dies_while_an_app_is_entered_leaves_none_twice_and_none_that_nobody_finds() {
+    fn dies(_: usize, _: bool) {
+        LEFT.set(LEFT.get().wrapping_sub(1));
+        assert_ne!(LEFT.get(), usize::MAX, "it dies");
+    }
+    let enter = |zone: &Zone<Lock>, name: &str| {
+        zone.lock().find_or_create(name.as_bytes(), usize::MAX).expect("there is room")
+    };
+    for (known, accesses) in (0..=2).flat_map(|known| (0..20).map(move |left| (known, left))) {
+        let zone = zone(2);
+        for name in &["shop", "blog"][..known] {
+            enter(&zone, name);
+        }
+        LEFT.set(accesses);
+        BETWEEN.set(Some(dies));
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| enter(&zone, "news")));
+        BETWEEN.set(None);
+        for _ in 0..2 {
+            let locked = zone.lock();
+            for app in locked.apps() {
+                assert_eq!(locked.find(locked.name(app)), Some(app), "{accesses} accesses");
+            }
+            drop(locked);
+            enter(&zone, "news");
+        }
+    }
 }
