@@ -194,6 +194,8 @@ impl Ledger {
         if self.accounts[take.app].state == State::Releasing {
             self.check_release(take);
         }
+        // Who comes back in this very event of the worker comes behind that.
+        self.step += 1;
     }
 
     /// A request of a batch is counted in flight, for all to see.

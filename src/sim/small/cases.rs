@@ -164,6 +164,12 @@ fn others() -> Vec<Case> {
         outage: false,
     };
     let drain = enable(None, Some(LONG));
+    // Two wait for their bodies, two are on their way, and the fifth goes when one of those ends.
+    let two = disable(Policy { concurrency: 2, ..Policy::default() }, 0);
+    let late = |id| arrives(id, |it| it.body = Body::Late);
+    let batch = [(1, pause.clone()), (1, late(1)), (0, late(2))];
+    let batch = [&batch[..], &[3, 4, 5].map(|id| (1, arrival(id))), &[(1, two)]].concat();
+    let behind_it = [(1, ends(3)), (1, ends(4)), (1, Event::Body(1)), (0, Event::Body(2))];
     vec![
         case("a drain, and its last", &[(0, arrival(1))], &[(0, ends(1)), (1, drain.clone())]),
         case(
@@ -177,6 +183,7 @@ fn others() -> Vec<Case> {
             &uploading[..3],
             &[(1, resume.clone()), (0, Event::Body(1))],
         ),
+        case("bodies come while a batch goes", &batch, &behind_it),
         case("a canary is over", &after(&canary), &[(0, ends(1)), (1, arrival(3))]),
         case("a canary fails", &after(&canary), &[(0, fails(1)), (1, resume.clone())]),
         case("one by one", &after(&one_by_one), &[(0, ends(1)), (1, arrival(3))]),
