@@ -2,6 +2,8 @@
 
 use core::cell::{Cell, UnsafeCell};
 use core::iter;
+use core::sync::atomic::Ordering::SeqCst;
+use core::sync::atomic::compiler_fence;
 
 use parking_lot::lock_api::{MutexGuard, RawMutex};
 
@@ -199,7 +201,7 @@ impl<'z, R: RawMutex> Locked<'z, R> {
 
     fn insert(&mut self, app: AppId, name: Name, hash: u32) {
         let Some(record) = self.record(app) else { return };
-        self.directory.entering = app.0;
+        self.set_entering(app);
         self.directory.apps_used = self.directory.apps_used.max(app.0 + 1);
         let next = self.directory.buckets.get(bucket(hash)).copied().unwrap_or(NONE);
         self.write(&record.name, name);
@@ -210,7 +212,15 @@ impl<'z, R: RawMutex> Locked<'z, R> {
         if let Some(first) = self.directory.buckets.get_mut(bucket(hash)) {
             *first = app.0;
         }
-        self.directory.entering = NONE;
+        self.set_entering(AppId(NONE));
+    }
+
+    /// This record is being given a name; none is if that is [`NONE`]. The compiler keeps it where it stands,
+    /// between what comes before and behind it.
+    fn set_entering(&mut self, app: AppId) {
+        compiler_fence(SeqCst);
+        self.directory.entering = app.0;
+        compiler_fence(SeqCst);
     }
 
     /// Takes an app out that nothing is known of but its totals: rather none of which the state file is still
@@ -227,7 +237,7 @@ impl<'z, R: RawMutex> Locked<'z, R> {
             found => found,
         }?;
         let record = self.record(app)?;
-        self.directory.entering = app.0;
+        self.set_entering(app);
         record.word.give_away();
         self.unlink(app, record);
         Some(app)
