@@ -156,16 +156,15 @@ impl Stage {
         (0..workers.len()).filter(|index| workers[*index].side == side).collect()
     }
 
-    /// A worker of an nginx ends.
-    fn ring_all(&self, side: usize) {
+    /// Has these workers look.
+    fn ring(&self, are: impl Fn(&Worker) -> bool) {
         let workers = self.workers.borrow();
-        workers.iter().filter(|worker| worker.side == side).for_each(|worker| worker.ring());
+        workers.iter().filter(|worker| are(worker)).for_each(|worker| worker.ring());
     }
 
-    /// The thread of a worker has written the file.
-    fn ring(&self, pid: Pid) {
+    fn somebody(&self) -> Rc<Worker> {
         let workers = self.workers.borrow();
-        workers.iter().filter(|worker| worker.pid == pid).for_each(|worker| worker.ring());
+        Rc::clone(&workers[self.rng.index(workers.len())])
     }
 
     fn is_ready(&self, worker: &Worker) -> bool {
@@ -201,8 +200,7 @@ impl Stage {
     }
 
     fn call(&self) {
-        let workers = self.workers.borrow();
-        let worker = &workers[self.rng.index(workers.len())];
+        let worker = self.somebody();
         let length = Duration::from_secs(self.rng.one_of(&[1, 3, 3600]));
         let until = self.rng.one_of(&[Moment::NEVER, NOW.get().plus(length)]);
         let effect =
@@ -226,9 +224,7 @@ impl Stage {
             9 if self.rng.chance(10) => self.restart(self.rng.index(SIDES)),
             9 if self.rng.chance(10) => self.quit(self.rng.index(SIDES)),
             9 => {
-                let workers = self.workers.borrow();
-                let worker = Rc::clone(&workers[self.rng.index(workers.len())]);
-                drop(workers);
+                let worker = self.somebody();
                 self.start(worker.side);
                 worker.exit();
             }

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use super::ledger::{Ledger, Pid};
 
 thread_local! {
-    static TOUCHED: RefCell<Touched> = RefCell::default();
+    /// Of the step that is watched, if one is.
+    static TOUCHED: RefCell<Option<Touched>> = const { RefCell::new(None) };
 }
 
 /// The places of others' interest that a step has to do with, and whether it changes something there.
@@ -31,22 +32,24 @@ impl Touched {
 /// A worker looks at that, or changes it.
 pub fn note(at: usize, changes: bool) {
     TOUCHED.with_borrow_mut(|touched| {
-        if !touched.0.contains(&(at, changes)) {
-            touched.0.push((at, changes));
+        if let Some(Touched(places)) = touched.as_mut().filter(|it| !it.0.contains(&(at, changes)))
+        {
+            places.push((at, changes));
         }
     });
 }
 
-/// All of that since this was asked last.
-pub fn take_touched() -> Touched {
-    TOUCHED.take()
+/// All of that in a step.
+pub fn touched_in(step: impl FnOnce()) -> Touched {
+    TOUCHED.set(Some(Touched::default()));
+    step();
+    TOUCHED.take().unwrap_or_default()
 }
 
 /// Stands for the ledger of any run.
 static BOOKS: u8 = 0;
 
 /// The ledger, in which order matters.
-#[derive(Default)]
 pub struct Books(RefCell<Ledger>);
 
 impl Books {

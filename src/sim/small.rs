@@ -21,7 +21,7 @@ use super::crew::{Crew, Member, Trace};
 use super::fiber::RACES;
 use super::host::Event;
 use super::plan::Plan;
-use super::races::{Races, Touched, take_touched};
+use super::races::{Races, Touched, touched_in};
 use super::run::Run;
 use cases::{Case, cases, smallest};
 
@@ -119,7 +119,7 @@ impl Found {
         };
         let is_awake = |act: &Act| match act {
             Act::Run(worker) => awake & bit(*worker) != 0,
-            Act::Nap => awake == Workers::MAX,
+            Act::Nap => awake != 0,
         };
         acts.into_iter().filter(is_awake).collect()
     }
@@ -183,13 +183,10 @@ impl Case {
             let (state, acts) = (way.fingerprint(), way.acts());
             if !found.seen.contains_key(&state) {
                 way.run.check();
-            }
-            if acts.is_empty() {
-                if found.ends.insert(state) {
+                if acts.is_empty() {
+                    found.ends.insert(state);
                     anywhere(|| way.run.settle());
                 }
-                found.seen.insert(state, 0);
-                break;
             }
             let mut acts = found.come_to(state, acts, &way.asleep);
             let Some(first) = acts.pop() else { break };
@@ -251,9 +248,7 @@ impl Way<'_> {
     /// on can sleep wherever another one does instead, unless chance had a part in it.
     fn go(&mut self, choice: Choice, found: &mut Found) -> Option<(usize, Touched)> {
         self.run.world.rng.decide(&choice.coins);
-        take_touched();
-        self.run.advance(choice.act);
-        let touched = take_touched();
+        let touched = touched_in(|| self.run.advance(choice.act));
         let coins = self.run.world.rng.take_asked();
         for at in choice.coins.len()..coins.len() {
             let other = Choice { coins: [&coins[..at], &[true]].concat(), ..choice };

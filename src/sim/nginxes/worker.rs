@@ -94,7 +94,7 @@ impl Worker {
         }
         agreement::end(self);
         self.answer();
-        self.stage.ring_all(self.side);
+        self.stage.ring(|other| other.side == self.side);
     }
 
     fn turn(&self) {
@@ -251,7 +251,7 @@ impl Office for Worker {
             let written = draft.write(&*stage);
             drop(lock);
             *result.0.borrow_mut() = Some(written);
-            stage.ring(pid);
+            stage.ring(|worker| worker.pid == pid);
         };
         *self.thread.borrow_mut() = Some(Fiber::new(write));
         Ok(thread)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::calls::{Call, Drain};
 use super::super::crew::{Crew, Member};
-use super::super::host::Event;
+use super::super::host::{Event, Worker};
 use super::super::ledger::Place;
 use super::super::request::{Arriving, Body};
 use super::super::world::NAMES;
@@ -19,8 +19,7 @@ impl Run {
         for _ in 0..crowd {
             let Some(member) = self.somebody(Member::listens) else { return };
             let arriving = self.arriving();
-            self.tell(|| format!("to worker {}: {arriving:?}", member.worker.host.pid));
-            Crew::send(&member.worker, Event::Arrival(arriving));
+            self.bring(&member.worker, Event::Arrival(arriving));
         }
     }
 
@@ -65,23 +64,24 @@ impl Run {
             (_, 2) => Event::Upgrade(id),
             _ => Event::Response(id, Outcome::Good),
         };
+        self.bring(&worker, event);
+    }
+
+    fn bring(&self, worker: &Worker, event: Event) {
         self.tell(|| format!("to worker {}: {event:?}", worker.host.pid));
-        Crew::send(&worker, event);
+        Crew::send(worker, event);
     }
 
     pub(super) fn leave(&mut self) {
         let places = [Place::Held, Place::Held, Place::LetGo, Place::Arriving, Place::Through];
         let one = [self.world.rng.one_of(&places)];
         let Some((worker, id)) = self.crew.request_at(&one) else { return };
-        self.tell(|| format!("request {id} is given up"));
-        Crew::send(&worker, Event::ClientGone(id));
+        self.bring(&worker, Event::ClientGone(id));
     }
 
     pub(super) fn call(&mut self) {
         let Some(member) = self.somebody(Member::listens) else { return };
-        let call = self.some_call();
-        self.tell(|| format!("to worker {}: {call:?}", member.worker.host.pid));
-        Crew::send(&member.worker, Event::Call(call));
+        self.bring(&member.worker, Event::Call(self.some_call()));
     }
 
     fn some_call(&self) -> Call {
